@@ -1,0 +1,196 @@
+//! PEM files (RFC 7468): public keys and certificates, several in one file, with text around.
+//!
+//! A private key is refused whatever stands beside it: a gateway that only verifies should not
+//! be worth robbing.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Contents, Fault, der, undecodable};
+use crate::keys::algorithm::AlgorithmSet;
+use crate::keys::key::{Key, Origin, Place};
+use crate::keys::material::Material;
+
+/// One block: its label, the line it begins on, and what it holds.
+pub(crate) struct Block<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) line: usize,
+    pub(crate) der: Result<Vec<u8>, Fault>,
+}
+
+/// Whether there is a PEM block in these bytes.
+pub(super) fn is_pem(bytes: &[u8]) -> bool {
+    bytes
+        .windows(BEGIN.len())
+        .any(|window| window == BEGIN.as_bytes())
+}
+
+/// Finds the blocks; lines outside of them are comments.
+///
+/// A block that does not end, or holds something else than base64, is returned as a fault.
+pub(crate) fn blocks(bytes: &[u8]) -> Vec<Block<'_>> {
+    let mut blocks = Vec::new();
+    let mut lines = bytes
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .enumerate();
+    while let Some((index, line)) = lines.next() {
+        let Some(label) = boundary(line, BEGIN) else {
+            continue;
+        };
+        let mut body = Vec::new();
+        let end = lines.by_ref().map(|(_, line)| line).find(|line| {
+            let dashes = line.starts_with(b"-----");
+            if !dashes {
+                body.extend_from_slice(line);
+            }
+            dashes
+        });
+        let der = match end.map(|end| boundary(end, END)) {
+            Some(Some(ended)) if ended == label => STANDARD.decode(&body).map_err(|error| {
+                Fault::new(format!(
+                    "the PEM block {:?} is not base64: {}",
+                    cut(label),
+                    undecodable(&error)
+                ))
+            }),
+            Some(_) => Err(Fault::new(format!(
+                "the PEM block {:?} does not end with its END line",
+                cut(label)
+            ))),
+            None => Err(
+                Fault::new(format!("the PEM block {:?} has no END line", cut(label)))
+                    .hint("the file is cut short; copy it again"),
+            ),
+        };
+        blocks.push(Block {
+            label,
+            line: index + 1,
+            der,
+        });
+    }
+    blocks
+}
+
+/// Writes a block.
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let mut text = format!("{BEGIN}{label}-----\n");
+    for line in base64.as_bytes().chunks(LINE_CHARS) {
+        text.extend(line.iter().map(|byte| char::from(*byte)));
+        text.push('\n');
+    }
+    text + END + label + "-----\n"
+}
+
+pub(super) fn parse(bytes: &[u8], path: &Path) -> Contents {
+    let mut contents = Contents::default();
+    let blocks = blocks(bytes);
+    if blocks.is_empty() {
+        return Contents::refused(Fault::new(
+            "no complete PEM line \"-----BEGIN …-----\" stands at the start of a line",
+        ));
+    }
+    if blocks.len() > MAX_BLOCKS {
+        return Contents::refused(Fault::new(format!(
+            "holds more than {MAX_BLOCKS} PEM blocks"
+        )));
+    }
+    let mut issued_by = None;
+    for block in blocks {
+        let place = Place::Line(block.line);
+        match read(block, &mut issued_by, &mut contents.warnings) {
+            Ok(Some((material, allowed))) => {
+                match Key::admit(&material, allowed, Origin::new(path, place)) {
+                    Ok(key) => contents.keys.push(key),
+                    Err(unfit) => contents.faults.push((place, unfit.into())),
+                }
+            }
+            Ok(None) => {}
+            Err(fault) => contents.faults.push((place, fault)),
+        }
+    }
+    contents
+}
+
+/// Reads one block; `None` if it is sound and still not a key.
+fn read(
+    block: Block<'_>,
+    issued_by: &mut Option<Vec<u8>>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<(Material, AlgorithmSet)>, Fault> {
+    if block.label.ends_with(PRIVATE_KEY) {
+        return Err(
+            Fault::new("holds a private key; jotgate verifies with the public half").hint(
+                "write the public half to a file: openssl pkey -in FILE -pubout -out PUBLIC.pem",
+            ),
+        );
+    }
+    match block.label {
+        "PUBLIC KEY" => der::public_key(&block.der?).map(Some),
+        "RSA PUBLIC KEY" => der::rsa_public_key(&block.der?).map(Some),
+        "CERTIFICATE" => certificate(&block.der?, block.line, issued_by, warnings),
+        stranger => Err(Fault::new(format!(
+            "a PEM block of the unknown kind {:?}",
+            cut(stranger)
+        ))
+        .hint("PUBLIC KEY, RSA PUBLIC KEY and CERTIFICATE are understood")),
+    }
+}
+
+/// The key in a certificate, unless it is the issuer of the certificate before it: then the file
+/// is a chain, and only its first certificate is the signer's.
+fn certificate(
+    der: &[u8],
+    line: usize,
+    issued_by: &mut Option<Vec<u8>>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<(Material, AlgorithmSet)>, Fault> {
+    let certificate = der::certificate(der)?;
+    let (subject, issuer) = (
+        certificate.subject().as_raw(),
+        certificate.issuer().as_raw(),
+    );
+    let is_chained = issued_by.as_deref() == Some(subject);
+    // A self-signed certificate ends a chain; another copy of it would not be its issuer.
+    *issued_by = (subject != issuer).then(|| issuer.to_vec());
+    if is_chained {
+        warnings.push(format!(
+            "line {line}: the issuer of the certificate before it; its key is not used"
+        ));
+        return Ok(None);
+    }
+    if !certificate.validity().is_valid() {
+        let validity = certificate.validity();
+        warnings.push(format!(
+            "line {line}: the certificate is valid from {} to {}; its key is used all the same",
+            validity.not_before, validity.not_after
+        ));
+    }
+    der::from_info(certificate.public_key()).map(Some)
+}
+
+/// The label of a BEGIN or END line.
+fn boundary<'a>(line: &'a [u8], prefix: &str) -> Option<&'a str> {
+    let label = line
+        .strip_prefix(prefix.as_bytes())?
+        .strip_suffix(b"-----")?;
+    str::from_utf8(label).ok()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+
+/// `PRIVATE KEY`, and `RSA`, `EC`, `ENCRYPTED` or `OPENSSH` before it.
+const PRIVATE_KEY: &str = "PRIVATE KEY";
+
+/// RFC 7468 §2.
+const LINE_CHARS: usize = 64;
+
+const MAX_BLOCKS: usize = 1000;

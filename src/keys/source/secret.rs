@@ -1,0 +1,91 @@
+//! HMAC secrets: a file that holds nothing else.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Fault, Loaded, der, file, pem, undecodable};
+use crate::keys::key::{Key, Origin, Place};
+
+/// How a secret file spells the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretEncoding {
+    /// The file's bytes, less one final newline.
+    Raw,
+    /// base64url text without padding (RFC 4648 §5), less one final newline.
+    Base64Url,
+}
+
+/// Loads the secret in a file as a set of one key.
+///
+/// Its `kid` is the file's name without its last ending. All problems have the source index 0.
+pub fn load_secret(path: &Path, encoding: SecretEncoding) -> Loaded {
+    let mut loaded = Loaded::default();
+    let key = file::read(path).and_then(|bytes| {
+        let secret = decode(&bytes, encoding)?;
+        Ok(Key::admit_secret(&secret, Origin::new(path, Place::Whole))?)
+    });
+    let key = match key {
+        Ok(key) => key.named(
+            path.file_stem()
+                .and_then(|stem| stem.to_str())
+                .map(str::to_owned),
+        ),
+        Err(fault) => {
+            loaded.fail(0, path, fault);
+            return loaded;
+        }
+    };
+    loaded
+        .set
+        .insert(key)
+        .expect("an empty set has no name that could clash");
+    if let Some(mode) = fs::metadata(path)
+        .ok()
+        .map(|metadata| metadata.permissions().mode() & 0o777)
+        && mode & OTHERS != 0
+    {
+        let file = path.display();
+        loaded.warn(format!("{file}: every user of this machine has access to the secret (mode {mode:04o}); chmod o= {file}"));
+    }
+    loaded
+}
+
+/// The secret in a file's bytes.
+///
+/// # Errors
+/// The bytes are a key file rather than a secret: a public key taken for a secret would let
+/// everybody sign. Or they are not in the encoding that was promised.
+pub(crate) fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, Fault> {
+    let line = bytes
+        .strip_suffix(b"\n")
+        .map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    if let Some(format) = public_format(bytes) {
+        return Err(Fault::new(format!("{format}, not a secret"))
+            .hint("public keys are configured with `keys`"));
+    }
+    match encoding {
+        SecretEncoding::Raw => Ok(line.to_vec()),
+        SecretEncoding::Base64Url => URL_SAFE_NO_PAD.decode(line).map_err(|error| {
+            Fault::new(format!("not base64url: {}", undecodable(&error)))
+                .hint("write - for +, _ for / and no =, or leave out secret_encoding to use the bytes as they are")
+        }),
+    }
+}
+
+fn public_format(bytes: &[u8]) -> Option<&'static str> {
+    if pem::is_pem(bytes) {
+        Some("a PEM file")
+    } else if der::public_key(bytes).is_ok() || der::certificate(bytes).is_ok() {
+        Some("a public key in DER")
+    } else if serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes).is_ok() {
+        Some("a JSON document")
+    } else {
+        None
+    }
+}
+
+const OTHERS: u32 = 0o007;

@@ -1,0 +1,7 @@
+//! jotgate: a gateway (RFC 9110 §3.7) that terminates TLS, decides who is asking by a JWT, and
+//! only then lets the request through to an upstream that trusts it.
+
+pub mod clock;
+pub mod crypto;
+pub mod json;
+pub mod keys;
