@@ -1,0 +1,76 @@
+//! The closed sets that metrics are told apart by.
+
+/// Which of the listeners a connection came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// TLS.
+    Https,
+    /// Plain HTTP, which only redirects.
+    Http,
+    /// The operator's.
+    Admin,
+}
+
+impl Listener {
+    pub(super) const ALL: [Self; 3] = [Self::Https, Self::Http, Self::Admin];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// With a connection.
+    Ok,
+    /// The client did not finish in time.
+    Timeout,
+    /// No version, cipher suite or ALPN protocol that both sides speak.
+    NoCommonProtocol,
+    /// The client asked for a name that no certificate has, and such are refused.
+    UnknownName,
+    /// The client refused, with an alert.
+    Alert,
+    /// The connection broke.
+    Io,
+    /// Anything else, such as bytes that are not TLS.
+    Other,
+}
+
+impl Handshake {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Timeout,
+        Self::NoCommonProtocol,
+        Self::UnknownName,
+        Self::Alert,
+        Self::Io,
+        Self::Other,
+    ];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Timeout => "timeout",
+            Self::NoCommonProtocol => "no_common_protocol",
+            Self::UnknownName => "unknown_name",
+            Self::Alert => "alert",
+            Self::Io => "io",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What a look into the cache of verified tokens found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenLookup {
+    /// A token verified before and still good.
+    Hit,
+    /// Nothing of use: the signature has to be checked.
+    Miss,
+}

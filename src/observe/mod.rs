@@ -1,0 +1,23 @@
+//! What happened, told to the operator: an access event per request, metrics, messages.
+//!
+//! Nothing here decides about a request, waits for a reader or knows another module of ours. What
+//! a client controls reaches the access log capped and escaped, and never becomes a label.
+
+mod access_log;
+mod event;
+mod histogram;
+mod inventory;
+mod label;
+pub mod messages;
+mod metrics;
+mod readiness;
+mod value;
+mod worker;
+
+pub use access_log::{AccessLog, AccessLogWriter, stdout};
+pub use event::{AccessEvent, LogFormat};
+pub use inventory::Inventory;
+pub use label::{Handshake, Listener, TokenLookup};
+pub use metrics::{Metrics, OpenConnection};
+pub use readiness::{Phase, Readiness};
+pub use worker::WorkerMetrics;
