@@ -7,3 +7,4 @@ pub mod crypto;
 pub mod json;
 pub mod keys;
 pub mod observe;
+pub mod token;

@@ -1,0 +1,21 @@
+//! Whether a token is good.
+//!
+//! The order is the argument: a [`Credential`] is what the request carried, byte for byte and in
+//! the grammar of RFC 6750; a [`VerifiedToken`] is what [`Verifier::verify`] makes of it, and
+//! nothing else can. Nothing in here knows of HTTP beyond the `Authorization` field, of routes or
+//! of files.
+
+mod cache;
+mod claims;
+mod credential;
+mod invalid;
+mod issuer;
+mod jws;
+mod verify;
+
+pub use claims::{Claims, ClaimsError};
+pub use credential::{Credential, CredentialError, RepeatedOrMalformed};
+pub use invalid::{InvalidToken, Refusal};
+pub use issuer::{Accepted, TrustedIssuer};
+pub use jws::{JoseHeader, Jws, MAX_KID_BYTES, MAX_TOKEN_BYTES};
+pub use verify::{VerifiedToken, Verifier};

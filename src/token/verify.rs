@@ -1,0 +1,160 @@
+//! Credential in, verified token out. There is no other way to get one.
+//!
+//! The checks stand in the order of their cost: an oversized, foreign or expired token never
+//! reaches a signature, and all that an attacker can make us do without a key is to parse 8 KiB.
+//! The claims that are checked are the ones that are signed: they are parsed once, from the very
+//! bytes that the signature covers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::cache::{Entry, TokenCache};
+use super::{Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, Refusal};
+use crate::clock::NumericDate;
+use crate::keys::{Key, TRIED_WITHOUT_KID};
+use crate::observe::{Metrics, TokenLookup};
+
+/// Proof that a token is good for a route at this moment: signed by a key of an issuer that the
+/// route accepts, for an audience of the route's, and in time.
+#[must_use]
+#[derive(Clone)]
+pub struct VerifiedToken(Rc<Entry>);
+
+impl VerifiedToken {
+    /// The trusted issuer's name in the configuration.
+    pub fn issuer(&self) -> &Arc<str> {
+        &self.0.issuer
+    }
+
+    /// The key that verified it.
+    pub fn key(&self) -> &Arc<Key> {
+        &self.0.key
+    }
+
+    /// What it says.
+    pub fn claims(&self) -> &Claims {
+        &self.0.claims
+    }
+}
+
+/// One worker's verifier: the checks and the cache of what passed them.
+pub struct Verifier {
+    cache: TokenCache,
+    metrics: Arc<Metrics>,
+}
+
+impl Verifier {
+    /// A verifier that has seen nothing yet. It counts how often the cache spares a signature.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            cache: TokenCache::new(),
+            metrics,
+        }
+    }
+
+    /// Verifies a credential for a route that accepts these issuers, at `now`.
+    ///
+    /// # Errors
+    /// The first [`InvalidToken`] in the order of that enum, with what the log may say of it.
+    pub fn verify(
+        &mut self,
+        credential: Credential<'_>,
+        accepted: &[Accepted],
+        now: NumericDate,
+    ) -> Result<VerifiedToken, Refusal> {
+        let token = credential.as_str();
+        if let Some(entry) = self.cache.get(token)
+            && let Some(accepted) = accepted.iter().find(|a| a.issuer.name == entry.issuer)
+        {
+            // A key that was replaced since takes its tokens along.
+            if accepted.issuer.keys.contains(&entry.key) {
+                let kid = || entry.key.kid().map(Arc::from);
+                entry
+                    .claims
+                    .check(accepted, now)
+                    .map_err(|reason| Refusal {
+                        reason,
+                        issuer: Some(entry.issuer.clone()),
+                        kid: kid(),
+                    })?;
+                self.metrics.count_token_lookup(TokenLookup::Hit);
+                return Ok(VerifiedToken(entry));
+            }
+            self.cache.forget(token);
+        }
+        self.metrics.count_token_lookup(TokenLookup::Miss);
+        let entry = Rc::new(verify_anew(token, accepted, now)?);
+        self.cache.insert(token, entry.clone());
+        Ok(VerifiedToken(entry))
+    }
+}
+
+fn verify_anew(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<Entry, Refusal> {
+    let jws = Jws::parse(token)?;
+    let kid = jws.header().kid.clone();
+    let refuse = |reason, issuer: Option<&Accepted>| Refusal {
+        reason,
+        issuer: issuer.map(|accepted| accepted.issuer.name.clone()),
+        kid: kid.clone(),
+    };
+    let payload = jws.payload().map_err(|reason| refuse(reason, None))?;
+    let claims = Claims::parse(&payload).map_err(|error| {
+        let reason = match error {
+            ClaimsError::Malformed => InvalidToken::MalformedClaims,
+            ClaimsError::Missing => InvalidToken::MissingClaim,
+        };
+        refuse(reason, None)
+    })?;
+    let Some(accepted) = accepted
+        .iter()
+        .find(|accepted| accepted.issuer.iss == claims.issuer())
+    else {
+        return Err(refuse(InvalidToken::UnknownIssuer, None));
+    };
+    claims
+        .check(accepted, now)
+        .map_err(|reason| refuse(reason, Some(accepted)))?;
+    let key = verifying_key(&jws, accepted).map_err(|reason| refuse(reason, Some(accepted)))?;
+    Ok(Entry {
+        issuer: accepted.issuer.name.clone(),
+        key: key.clone(),
+        claims,
+    })
+}
+
+/// The issuer's key that verifies the signature.
+///
+/// `kid` only ever selects among the issuer's own keys, and `alg` only among what the selected
+/// key is for. Without `kid` (RFC 7515 §4.1.4 leaves it optional) the fitting keys are tried, as
+/// long as they are few.
+fn verifying_key<'k>(jws: &Jws<'_>, accepted: &'k Accepted) -> Result<&'k Arc<Key>, InvalidToken> {
+    let keys = &accepted.issuer.keys;
+    let algorithm = jws.header().algorithm;
+    let verifies =
+        |key: &Key| key.verify(algorithm, jws.signing_input().as_bytes(), jws.signature());
+    if let Some(kid) = &jws.header().kid {
+        let Some(key) = keys.find(kid) else {
+            let loaded = keys.kids().collect::<Vec<_>>();
+            debug!(issuer = %accepted.issuer.name, ?kid, ?loaded, "unknown kid");
+            return Err(InvalidToken::UnknownKid);
+        };
+        if !key.algorithms().contains(algorithm) {
+            return Err(InvalidToken::AlgorithmNotAllowed);
+        }
+        return if verifies(key) {
+            Ok(key)
+        } else {
+            Err(InvalidToken::BadSignature)
+        };
+    }
+    match keys.fitting(algorithm).take(TRIED_WITHOUT_KID + 1).count() {
+        0 => Err(InvalidToken::NoFittingKey),
+        1..=TRIED_WITHOUT_KID => keys
+            .fitting(algorithm)
+            .find(|key| verifies(key))
+            .ok_or(InvalidToken::BadSignature),
+        _ => Err(InvalidToken::TooManyKeys),
+    }
+}
