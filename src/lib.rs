@@ -7,4 +7,7 @@ pub mod crypto;
 pub mod json;
 pub mod keys;
 pub mod observe;
+pub mod policy;
+pub mod route;
 pub mod token;
+pub mod upstream;

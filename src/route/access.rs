@@ -1,0 +1,48 @@
+//! One route: who may pass, where to, and what is done to the request on the way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::PathPattern;
+use crate::policy::Policy;
+use crate::token::Accepted;
+use crate::upstream::TargetUrl;
+
+/// What the table's entries lead to.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// The path pattern it was found by.
+    pub path: PathPattern,
+    /// Who may pass.
+    pub access: Access,
+    /// The upstream. Routes to the same one share it, and with it the connections.
+    pub target: Arc<TargetUrl>,
+    /// Whether what the pattern matched before the subtree is removed from the path.
+    pub strip_prefix: bool,
+    /// Whether the upstream gets the client's `Authorization`.
+    pub keep_authorization: bool,
+    /// Whether the upstream gets its own name as Host rather than the client's.
+    pub own_host: bool,
+    /// Whether only certain methods come this way, so that none may pose as another.
+    pub limits_methods: bool,
+    /// How long the upstream may take to send the response's head.
+    pub timeout: Duration,
+    /// The largest request body in bytes.
+    pub max_body: Option<u64>,
+}
+
+/// Who may pass.
+#[derive(Debug)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Bearers of a good token.
+    Bearer {
+        /// Whose tokens, and for which audiences.
+        accepted: Vec<Accepted>,
+        /// What a verified token must allow, and what of it is forwarded.
+        policy: Policy,
+    },
+}
