@@ -3,11 +3,13 @@
 
 pub mod admin;
 pub mod clock;
+pub mod config;
 pub mod crypto;
 pub mod json;
 pub mod keys;
 pub mod observe;
 pub mod policy;
 pub mod route;
+pub mod tls;
 pub mod token;
 pub mod upstream;

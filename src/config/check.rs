@@ -1,0 +1,172 @@
+//! The whole file: tables in, [`Config`] out, with every problem noted on the way.
+//!
+//! What is valid is kept even when something else is not, so that the files it names can be
+//! checked in the same run. Such a partial configuration is for looking at, never for serving.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::file::{Item, Reader};
+use super::names::{home_of, nearest};
+use super::{CertificatePair, Config, Located, Problem, Problems, Source, issuer, route};
+
+/// Reads a configuration.
+///
+/// The configuration is whole if and only if the problems have no errors; otherwise it holds what
+/// was valid.
+pub fn parse(source: &Source) -> (Config, Problems) {
+    let mut problems = Problems::default();
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    for error in &errors {
+        let place = error.span().unwrap_or(0..0);
+        problems.push(Problem::error(
+            place,
+            format!("not valid TOML: {}", error.message()),
+        ));
+    }
+    let mut after_syntax = Problems::default();
+    let mut check = Check {
+        folder: source.path.parent().unwrap_or(Path::new("")),
+        problems: &mut after_syntax,
+    };
+    let config = check.root(Reader::new("", table.span(), table.get_ref()));
+    for problem in after_syntax {
+        if !follows_from(&problem, &errors, &source.text) {
+            problems.push(problem);
+        }
+    }
+    (config, problems)
+}
+
+/// Whether a problem may be no more than the echo of a syntax error: something on the same line,
+/// or something that seems to be missing or out of place.
+fn follows_from(problem: &Problem, errors: &[toml::de::Error], text: &str) -> bool {
+    let line = |at: usize| text[..at.min(text.len())].matches('\n').count();
+    let place = problem.place.as_ref().map(|place| line(place.start));
+    let is_on_line = |error: &toml::de::Error| error.span().map(|span| line(span.start)) == place;
+    !errors.is_empty() && (problem.is_structural || errors.iter().any(is_on_line))
+}
+
+/// The state of a check: where relative paths start, and what was wrong so far.
+pub(super) struct Check<'c> {
+    pub(super) folder: &'c Path,
+    pub(super) problems: &'c mut Problems,
+}
+
+impl Check<'_> {
+    fn root(&mut self, mut root: Reader<'_, '_>) -> Config {
+        let mut certificates = Vec::new();
+        let listen = self.listen(&mut root, &mut certificates);
+        for item in self.tables(&mut root, "certificate") {
+            if let Some(mut table) = item.table(self.problems) {
+                certificates.extend(self.certificate(&mut table));
+                table.finish(self.problems);
+            }
+        }
+        let tls = self.tls(&mut root);
+        let issuers = issuer::read_all(self, root.take("issuer"));
+        let tables = self.tables(&mut root, "route");
+        let routes = route::read_all(self, &tables, &issuers);
+        let config = Config {
+            listen,
+            certificates,
+            tls,
+            limits: self.limits(&mut root),
+            log: self.log(&mut root),
+            server: self.server(&mut root),
+            issuers: issuers
+                .into_iter()
+                .filter_map(|declared| declared.issuer)
+                .collect(),
+            routes,
+        };
+        self.finish_root(root);
+        config
+    }
+
+    /// No key stands at the root: TOML would put one that is written at the end into the last
+    /// table, so none is ever expected there.
+    fn finish_root(&mut self, mut root: Reader<'_, '_>) {
+        for (key, item) in root.take_rest() {
+            let name = &key.value;
+            let problem = if item.is_table() || item.is_list() {
+                Problem::error(key.place, format!("unknown table [{name}]"))
+            } else {
+                Problem::error(key.place, format!("`{name}` stands outside any table"))
+            };
+            let problem = problem.structural();
+            self.problems
+                .push(match (home_of(name), nearest(name, TABLES.into_iter())) {
+                    (Some(home), _) if !item.is_table() => {
+                        problem.help(format!("`{name}` belongs in {home}"))
+                    }
+                    (_, Some(nearest)) => problem.help(format!("did you mean [{nearest}]?")),
+                    _ => problem.help(format!("tables are: {}", TABLES.join(", "))),
+                });
+        }
+    }
+
+    /// The items of `[[name]]`.
+    fn tables<'t, 'i>(
+        &mut self,
+        root: &mut Reader<'t, 'i>,
+        name: &'static str,
+    ) -> Vec<Item<'t, 'i>> {
+        let Some(item) = root.take(name) else {
+            return Vec::new();
+        };
+        if !item.is_list() {
+            self.problems.push(
+                item.problem("expected a list of tables")
+                    .structural()
+                    .label(format!("write [[{name}]], with two brackets, before each")),
+            );
+            return Vec::new();
+        }
+        let mut items = item.one_or_many();
+        for (index, item) in items.iter_mut().enumerate() {
+            item.path = format!("{name}[{index}]");
+        }
+        items
+    }
+
+    pub(super) fn table<'t, 'i>(
+        &mut self,
+        root: &mut Reader<'t, 'i>,
+        name: &'static str,
+    ) -> Option<Reader<'t, 'i>> {
+        let mut table = root.take(name)?.table(self.problems)?;
+        table.path = name.to_owned();
+        Some(table)
+    }
+
+    pub(super) fn certificate(&mut self, table: &mut Reader<'_, '_>) -> Option<CertificatePair> {
+        let cert = table.require("cert", "\"certs/tls.crt\"", self.problems);
+        let key = table.require("key", "\"certs/tls.key\"", self.problems);
+        Some(CertificatePair {
+            cert: self.file(&cert?)?,
+            key: self.file(&key?)?,
+        })
+    }
+
+    /// A path, joined to the file's folder.
+    pub(super) fn file(&mut self, item: &Item<'_, '_>) -> Option<Located<PathBuf>> {
+        let path = self.folder.join(item.words(self.problems)?);
+        Some(Located {
+            value: path,
+            place: item.place(),
+        })
+    }
+}
+
+const TABLES: [&str; 8] = [
+    "listen",
+    "certificate",
+    "tls",
+    "issuer",
+    "route",
+    "limits",
+    "log",
+    "server",
+];

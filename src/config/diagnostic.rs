@@ -1,0 +1,280 @@
+//! Problems with the configuration, and how they are shown: as rustc shows its own.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::Place;
+
+/// A configuration file's path and text.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Where it was read; other paths in it are relative to its folder.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+}
+
+/// Why a configuration file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file cannot be opened or read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no configuration.
+    #[error("{}: {reason}", path.display())]
+    NotText {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file is not used.
+    Error,
+    /// The file is used; somebody should look.
+    Warning,
+}
+
+/// One problem, where it is, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad.
+    pub severity: Severity,
+    /// Where; `None` for the file as a whole.
+    pub place: Option<Place>,
+    /// What is wrong.
+    pub message: String,
+    /// What stands beside the caret.
+    pub label: String,
+    /// What to do.
+    pub help: Vec<String>,
+    /// Other places that matter, and why.
+    pub also: Vec<(Place, String)>,
+    /// Whether it is about what stands where, or about something that is not there: after a syntax
+    /// error, neither need be true.
+    pub is_structural: bool,
+}
+
+/// All the problems of one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Source {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`SourceError`], which says what to do.
+    pub fn read(path: &Path) -> Result<Self, SourceError> {
+        let unreadable = |source| SourceError::Unreadable {
+            path: path.into(),
+            source,
+        };
+        let not_text = |reason| SourceError::NotText {
+            path: path.into(),
+            reason,
+        };
+        if !path.metadata().map_err(unreadable)?.is_file() {
+            return Err(not_text("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(not_text("larger than 4 MiB; is this the right file?"));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| not_text("not UTF-8 text"))?;
+        Ok(Self {
+            path: path.into(),
+            text,
+        })
+    }
+}
+
+impl Problem {
+    /// An error at a place.
+    pub fn error(place: Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, Some(place), message.into())
+    }
+
+    /// A warning at a place.
+    pub fn warning(place: Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, Some(place), message.into())
+    }
+
+    fn new(severity: Severity, place: Option<Place>, message: String) -> Self {
+        Self {
+            severity,
+            place,
+            message,
+            label: String::new(),
+            help: Vec::new(),
+            also: Vec::new(),
+            is_structural: false,
+        }
+    }
+
+    /// An error about the file as a whole.
+    pub fn of_root(message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, None, message.into())
+    }
+
+    /// As a problem with what stands where, or with something that is not there.
+    #[must_use]
+    pub fn structural(mut self) -> Self {
+        self.is_structural = true;
+        self
+    }
+
+    /// With a word beside the caret.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// With advice.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// With another place.
+    #[must_use]
+    pub fn also(mut self, place: Place, why: impl Into<String>) -> Self {
+        self.also.push((place, why.into()));
+        self
+    }
+}
+
+impl Problems {
+    /// Adds one.
+    pub fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    /// Whether the file cannot be used.
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// Every problem, in the order in which they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.0
+            .iter()
+            .filter(|problem| problem.severity == severity)
+            .count()
+    }
+
+    /// All of them, in the order of the file, each with its line and a caret, and their number.
+    pub fn render(&self, source: &Source, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let renderer = renderer.decor_style(DecorStyle::Ascii);
+        let path = source.path.display().to_string();
+        let mut sorted: Vec<&Problem> = self.0.iter().collect();
+        sorted.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.start));
+        let mut out = String::new();
+        for problem in sorted {
+            out.push_str(&renderer.render(&report(problem, &source.text, &path)));
+            out.push_str("\n\n");
+        }
+        out.push_str(&self.to_string());
+        out.push('\n');
+        out
+    }
+}
+
+impl IntoIterator for Problems {
+    type Item = Problem;
+    type IntoIter = std::vec::IntoIter<Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    /// Their number: `2 errors, 1 warning`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |count: usize, noun: &str| match count {
+            1 => format!("1 {noun}"),
+            count => format!("{count} {noun}s"),
+        };
+        let errors = self.count(Severity::Error);
+        let warnings = self.count(Severity::Warning);
+        match (errors, warnings) {
+            (errors, 0) => f.write_str(&number(errors, "error")),
+            (0, warnings) => f.write_str(&number(warnings, "warning")),
+            _ => write!(
+                f,
+                "{}, {}",
+                number(errors, "error"),
+                number(warnings, "warning")
+            ),
+        }
+    }
+}
+
+fn report<'a>(problem: &'a Problem, text: &'a str, path: &'a str) -> Vec<Group<'a>> {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(problem.message.as_str());
+    let mut group = match &problem.place {
+        None => Group::with_title(title),
+        Some(place) => {
+            let primary = AnnotationKind::Primary.span(within(place, text));
+            let mut snippet = Snippet::source(text)
+                .path(path)
+                .annotation(primary.label(problem.label.as_str()));
+            for (place, why) in &problem.also {
+                let context = AnnotationKind::Context.span(within(place, text));
+                snippet = snippet.annotation(context.label(why.as_str()));
+            }
+            title.element(snippet)
+        }
+    };
+    for help in &problem.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    vec![group]
+}
+
+/// A place that lies inside the text; one past its end (a file cut short) points at the end.
+fn within(place: &Place, text: &str) -> Place {
+    let end = place.end.min(text.len());
+    place.start.min(end)..end
+}
+
+/// Ten thousand routes fit several times over.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,144 @@
+//! `[listen]`: the addresses.
+
+use std::net::SocketAddr;
+
+use super::check::Check;
+use super::file::{Item, Reader};
+use super::{CertificatePair, Listen, ListenAddress, Place, Problem};
+
+impl Check<'_> {
+    pub(super) fn listen(
+        &mut self,
+        root: &mut Reader<'_, '_>,
+        certificates: &mut Vec<CertificatePair>,
+    ) -> Listen {
+        let mut listen = Listen {
+            https: Vec::new(),
+            http: Vec::new(),
+            admin: Vec::new(),
+            public_port: 443,
+        };
+        let Some(mut table) = self.table(root, "listen") else {
+            self.problems.push(
+                Problem::of_root("there is no [listen] table")
+                    .structural()
+                    .help("add [listen] with https, cert and key"),
+            );
+            return listen;
+        };
+        let mut taken = Vec::new();
+        if let Some(item) = table.require("https", "\"127.0.0.1:8443\"", self.problems) {
+            listen.https = self.addresses(&item, &mut taken);
+        }
+        if let Some(item) = table.take("http") {
+            listen.http = self.addresses(&item, &mut taken);
+        }
+        let is_public_allowed = table
+            .take("admin_public")
+            .and_then(|item| item.truth(self.problems))
+            == Some(true);
+        if let Some(item) = table.take("admin") {
+            listen.admin = self.addresses(&item, &mut taken);
+            if !is_public_allowed && listen.admin.iter().any(|address| !is_private(*address)) {
+                self.problems.push(
+                    item.problem("health and metrics would be on a public address")
+                        .help("listen on 127.0.0.1 or [::1], or say admin_public = true"),
+                );
+            }
+        }
+        listen.public_port = self.public_port(&mut table, &listen.https);
+        if let Some(item) = table.take("trusted_proxies")
+            && !(item.is_list() && item.one_or_many().is_empty())
+        {
+            self.problems.push(item.problem("this version trusts no proxy: what they say of the client is replaced by what is observed").label("remove it"));
+        }
+        certificates.extend(self.certificate(&mut table));
+        table.finish(self.problems);
+        listen
+    }
+
+    fn public_port(&mut self, table: &mut Reader<'_, '_>, https: &[ListenAddress]) -> u16 {
+        let written = table
+            .take("public_port")
+            .and_then(|item| item.number(1, u64::from(u16::MAX), self.problems))
+            .and_then(|port| u16::try_from(port).ok());
+        written
+            .or(https.first().map(|address| address.port()))
+            .unwrap_or(HTTPS_PORT)
+    }
+
+    fn addresses(
+        &mut self,
+        item: &Item<'_, '_>,
+        taken: &mut Vec<(ListenAddress, Place)>,
+    ) -> Vec<ListenAddress> {
+        let mut addresses = Vec::new();
+        for item in item.one_or_many() {
+            let Some(text) = item.text(self.problems) else {
+                continue;
+            };
+            let Some(address) = parse_address(text) else {
+                self.problems
+                    .push(item.problem(format!("\"{text}\" is not an address")).label(
+                    "expected \"127.0.0.1:8443\", \"[::1]:8443\" or \":443\" for every interface",
+                ));
+                continue;
+            };
+            match taken.iter().find(|(other, _)| overlap(*other, address)) {
+                Some((_, place)) => self.problems.push(
+                    item.problem(format!("\"{text}\" is taken twice"))
+                        .also(place.clone(), "first here"),
+                ),
+                None => {
+                    taken.push((address, item.place()));
+                    addresses.push(address);
+                }
+            }
+        }
+        addresses
+    }
+}
+
+impl ListenAddress {
+    /// The port; 0 is any free one.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Any(port) => port,
+            Self::Exact(address) => address.port(),
+        }
+    }
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any(port) => write!(f, ":{port}"),
+            Self::Exact(address) => address.fmt(f),
+        }
+    }
+}
+
+fn parse_address(text: &str) -> Option<ListenAddress> {
+    match text.strip_prefix(':') {
+        Some(port) => port.parse().ok().map(ListenAddress::Any),
+        None => text.parse::<SocketAddr>().ok().map(ListenAddress::Exact),
+    }
+}
+
+/// Whether two addresses cannot both be listened on; port 0 is never the same twice.
+fn overlap(one: ListenAddress, other: ListenAddress) -> bool {
+    let is_every = |address| matches!(address, ListenAddress::Any(_));
+    one.port() == other.port()
+        && one.port() != 0
+        && (one == other || is_every(one) || is_every(other))
+}
+
+/// Whether only this machine reaches an address.
+fn is_private(address: ListenAddress) -> bool {
+    match address {
+        ListenAddress::Any(_) => false,
+        ListenAddress::Exact(address) => address.ip().to_canonical().is_loopback(),
+    }
+}
+
+const HTTPS_PORT: u16 = 443;

@@ -1,0 +1,249 @@
+//! The configuration file: text in, checked values out.
+//!
+//! Nothing here opens a socket, resolves a name or reads a key. What a value *means* (a pattern,
+//! an algorithm, an identity rule) is a type of the module that uses it; what is written here is
+//! how the file spells it and what to say when it is spelt wrong.
+
+mod check;
+pub mod defaults;
+pub mod diagnostic;
+mod file;
+mod identity;
+mod issuer;
+mod listen;
+mod names;
+mod route;
+mod routes;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod units;
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Method;
+
+use crate::keys::Algorithm;
+use crate::keys::source::{KeySource, SecretEncoding};
+use crate::observe::LogFormat;
+use crate::policy::IdentityRule;
+use crate::route::{HostPattern, PathPattern};
+use crate::tls::MinVersion;
+use crate::upstream::TargetUrl;
+
+pub use check::parse;
+pub use diagnostic::{Problem, Problems, Severity, Source, SourceError};
+
+/// Where in the file a value stands, in bytes.
+pub type Place = Range<usize>;
+
+/// A value and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located<T> {
+    /// What was written.
+    pub value: T,
+    /// Where.
+    pub place: Place,
+}
+
+/// Everything the file says, checked and with the defaults filled in.
+///
+/// Paths are already joined to the file's folder. Issuers and routes stand in the order of the
+/// file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[listen]`.
+    pub listen: Listen,
+    /// `[listen]`'s pair first (the default certificate), then every `[[certificate]]`.
+    pub certificates: Vec<CertificatePair>,
+    /// `[tls]`.
+    pub tls: Tls,
+    /// `[issuer.*]`.
+    pub issuers: Vec<Issuer>,
+    /// `[[route]]`.
+    pub routes: Vec<Route>,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+    /// `[server]`.
+    pub server: Server,
+}
+
+/// `[listen]`: the addresses.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Where TLS is terminated; at least one.
+    pub https: Vec<ListenAddress>,
+    /// Where plain HTTP is answered with a redirect to https.
+    pub http: Vec<ListenAddress>,
+    /// Where the operator asks for health and metrics.
+    pub admin: Vec<ListenAddress>,
+    /// The port that clients see, for redirects.
+    pub public_port: u16,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// `":443"`: every interface, IPv6 and IPv4.
+    Any(u16),
+    /// `"127.0.0.1:443"`, `"[::1]:443"`.
+    Exact(SocketAddr),
+}
+
+/// A certificate chain and its private key, both PEM files.
+#[derive(Debug, Clone)]
+pub struct CertificatePair {
+    /// The chain, leaf first.
+    pub cert: Located<PathBuf>,
+    /// The leaf's private key.
+    pub key: Located<PathBuf>,
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The oldest protocol version spoken.
+    pub min_version: MinVersion,
+    /// The value of `Strict-Transport-Security`, or none.
+    pub hsts: Option<http::HeaderValue>,
+    /// What a client gets that asks for a name no certificate has.
+    pub unknown_sni: UnknownSni,
+}
+
+/// What a client gets that asks for a name no certificate has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownSni {
+    /// The certificate of `[listen]`.
+    Default,
+    /// The alert `unrecognized_name`.
+    Refuse,
+}
+
+/// `[issuer.NAME]`: somebody whose tokens are believed.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// The table's name, as routes write it.
+    pub name: String,
+    /// Where the table's head stands.
+    pub place: Place,
+    /// The exact value of `iss`.
+    pub iss: String,
+    /// A token must carry at least one of these as `aud`.
+    pub audiences: Vec<String>,
+    /// What verifies the signatures.
+    pub keys: KeyMaterial,
+    /// Narrows what the keys allow; `None` leaves that to the keys.
+    pub algorithms: Option<Vec<Algorithm>>,
+    /// How far clocks may differ; at most 300 s.
+    pub leeway: Duration,
+}
+
+/// Where an issuer's keys are.
+#[derive(Debug, Clone)]
+pub enum KeyMaterial {
+    /// `keys = …`: public keys.
+    Public(Vec<Located<KeySource>>),
+    /// `secret = …`: an HMAC secret.
+    Secret {
+        /// The file that holds it.
+        path: Located<PathBuf>,
+        /// How the file spells it.
+        encoding: SecretEncoding,
+    },
+}
+
+/// One `[[route]]`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Unique; the name written, or host and path.
+    pub name: String,
+    /// Where the table's head stands.
+    pub place: Place,
+    /// The host it is for; `None` is any host that has no routes of its own.
+    pub host: Option<HostPattern>,
+    /// The path it is for.
+    pub path: Located<PathPattern>,
+    /// The methods it is for; `None` is all.
+    pub methods: Option<Vec<Method>>,
+    /// The upstream.
+    pub to: Located<TargetUrl>,
+    /// Who may pass.
+    pub access: Access,
+    /// Which claims are forwarded, and as which header.
+    pub identity: Vec<IdentityRule>,
+    /// Whether what the pattern matched before the subtree is removed from the path.
+    pub strip_prefix: bool,
+    /// Whether the upstream gets the client's `Authorization`.
+    pub keep_authorization: bool,
+    /// Which Host the upstream gets.
+    pub host_header: HostHeader,
+    /// How long the upstream may take to send the response's head.
+    pub timeout: Duration,
+    /// The largest request body in bytes; `None` is no limit.
+    pub max_body: Option<u64>,
+}
+
+/// `auth = …`.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// `"public"`: everybody.
+    Public,
+    /// Bearers of a token of one of these issuers.
+    Bearer {
+        /// Indexes into [`Config::issuers`].
+        issuers: Vec<usize>,
+        /// The route's own `aud`, instead of the issuer's.
+        audiences: Option<Vec<String>>,
+    },
+}
+
+/// Which Host an upstream gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The one the client sent.
+    Client,
+    /// That of `to`.
+    Target,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections open at once, over all listeners and workers.
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    pub streams: u32,
+    /// For the TLS handshake, from the accept on.
+    pub handshake_timeout: Duration,
+    /// For a request's head, from its first byte (or the connection's start) on.
+    pub header_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Duration,
+    /// For a TCP connection to an upstream.
+    pub connect_timeout: Duration,
+}
+
+/// `[log]`: the access log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// Whether the subject is part of it.
+    pub subject: bool,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Worker threads; the default is one for each core.
+    pub workers: usize,
+    /// How long requests in flight may take after the signal to stop.
+    pub drain: Duration,
+    /// How long idle connections stay open after that signal.
+    pub drain_idle: Duration,
+}

@@ -1,0 +1,156 @@
+//! `[tls]`, `[limits]`, `[log]` and `[server]`: each key has a default.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::check::Check;
+use super::file::{Item, Reader};
+use super::{Limits, Log, Server, Tls, UnknownSni, defaults};
+use crate::observe::LogFormat;
+use crate::tls::MinVersion;
+
+impl Check<'_> {
+    pub(super) fn tls(&mut self, root: &mut Reader<'_, '_>) -> Tls {
+        let mut tls = Tls {
+            min_version: MinVersion::Tls12,
+            hsts: Some(HeaderValue::from_static(defaults::HSTS)),
+            unknown_sni: UnknownSni::Default,
+        };
+        let Some(mut table) = self.table(root, "tls") else {
+            return tls;
+        };
+        if let Some(item) = table.take("min_version") {
+            let choices = [("1.2", MinVersion::Tls12), ("1.3", MinVersion::Tls13)];
+            tls.min_version = item
+                .choice(&choices, self.problems)
+                .unwrap_or(tls.min_version);
+        }
+        if let Some(item) = table.take("hsts") {
+            tls.hsts = self.hsts(&item);
+        }
+        if let Some(item) = table.take("unknown_sni") {
+            let choices = [
+                ("default", UnknownSni::Default),
+                ("refuse", UnknownSni::Refuse),
+            ];
+            tls.unknown_sni = item
+                .choice(&choices, self.problems)
+                .unwrap_or(tls.unknown_sni);
+        }
+        table.finish(self.problems);
+        tls
+    }
+
+    fn hsts(&mut self, item: &Item<'_, '_>) -> Option<HeaderValue> {
+        if item.is(false) {
+            return None;
+        }
+        let text = item.text(self.problems)?;
+        let value = HeaderValue::from_str(text).ok().filter(|_| {
+            text.split(';').any(|directive| {
+                let directive = directive.trim().to_ascii_lowercase();
+                directive
+                    .strip_prefix("max-age=")
+                    .is_some_and(|age| age.parse::<u64>().is_ok())
+            })
+        });
+        if value.is_none() {
+            self.problems.push(
+                item.problem("not a Strict-Transport-Security value")
+                    .label("expected \"max-age=SECONDS\", or false for none"),
+            );
+        }
+        value
+    }
+
+    pub(super) fn limits(&mut self, root: &mut Reader<'_, '_>) -> Limits {
+        let seconds = Duration::from_secs;
+        let mut limits = Limits {
+            connections: usize::try_from(defaults::CONNECTIONS).unwrap_or(usize::MAX),
+            streams: u32::try_from(defaults::STREAMS).unwrap_or(u32::MAX),
+            handshake_timeout: seconds(defaults::HANDSHAKE_TIMEOUT_SECONDS),
+            header_timeout: seconds(defaults::HEADER_TIMEOUT_SECONDS),
+            idle_timeout: seconds(defaults::IDLE_TIMEOUT_SECONDS),
+            connect_timeout: seconds(defaults::CONNECT_TIMEOUT_SECONDS),
+        };
+        let Some(mut table) = self.table(root, "limits") else {
+            return limits;
+        };
+        if let Some(item) = table.take("connections")
+            && let Some(number) = item.number(1, 1_000_000, self.problems)
+        {
+            limits.connections = usize::try_from(number).unwrap_or(usize::MAX);
+        }
+        if let Some(item) = table.take("streams")
+            && let Some(number) = item.number(1, 10_000, self.problems)
+        {
+            limits.streams = u32::try_from(number).unwrap_or(u32::MAX);
+        }
+        for (key, field) in [
+            ("handshake_timeout", &mut limits.handshake_timeout),
+            ("header_timeout", &mut limits.header_timeout),
+            ("idle_timeout", &mut limits.idle_timeout),
+            ("connect_timeout", &mut limits.connect_timeout),
+        ] {
+            if let Some(item) = table.take(key)
+                && let Some(duration) = item.duration(SHORTEST, LONGEST, self.problems)
+            {
+                *field = duration;
+            }
+        }
+        table.finish(self.problems);
+        limits
+    }
+
+    pub(super) fn log(&mut self, root: &mut Reader<'_, '_>) -> Log {
+        let mut log = Log {
+            format: LogFormat::Json,
+            subject: false,
+        };
+        let Some(mut table) = self.table(root, "log") else {
+            return log;
+        };
+        if let Some(item) = table.take("format") {
+            let choices = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+            log.format = item.choice(&choices, self.problems).unwrap_or(log.format);
+        }
+        if let Some(item) = table.take("subject") {
+            log.subject = item.truth(self.problems).unwrap_or(log.subject);
+        }
+        table.finish(self.problems);
+        log
+    }
+
+    pub(super) fn server(&mut self, root: &mut Reader<'_, '_>) -> Server {
+        let mut server = Server {
+            workers: defaults::workers(),
+            drain: Duration::from_secs(defaults::DRAIN_SECONDS),
+            drain_idle: Duration::from_secs(defaults::DRAIN_IDLE_SECONDS),
+        };
+        let Some(mut table) = self.table(root, "server") else {
+            return server;
+        };
+        if let Some(item) = table.take("workers")
+            && let Some(number) = item.number(1, 1024, self.problems)
+        {
+            server.workers = usize::try_from(number).unwrap_or(1);
+        }
+        for (key, field) in [
+            ("drain", &mut server.drain),
+            ("drain_idle", &mut server.drain_idle),
+        ] {
+            if let Some(item) = table.take(key)
+                && let Some(duration) = item.duration(Duration::ZERO, LONGEST, self.problems)
+            {
+                *field = duration;
+            }
+        }
+        table.finish(self.problems);
+        server
+    }
+}
+
+/// The bounds of a timeout that makes sense.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

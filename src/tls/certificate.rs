@@ -1,0 +1,221 @@
+//! One certificate chain with its private key, read from PEM files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::clock::NumericDate;
+
+/// A chain and a key that fit each other, and what the leaf says of itself.
+#[derive(Debug)]
+pub struct Certificate {
+    /// What rustls signs handshakes with.
+    pub(super) certified: Arc<CertifiedKey>,
+    /// The file of the chain.
+    pub path: PathBuf,
+    /// The DNS names and addresses of the leaf's subject alternative names, in lower case.
+    pub names: Vec<String>,
+    /// When the leaf stops being valid.
+    pub expires: NumericDate,
+}
+
+/// Why a pair of files is no usable certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What was expected.
+        reason: String,
+    },
+    /// Key and leaf do not belong together.
+    #[error("the key {} does not fit the certificate {}", key.display(), cert.display())]
+    Mismatch {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        cert: PathBuf,
+    },
+}
+
+impl CertificateError {
+    /// Whether the fault lies with the private key's file rather than with the chain's.
+    pub fn blames_key(&self, key_path: &Path) -> bool {
+        match self {
+            Self::Unreadable { path, .. } | Self::Malformed { path, .. } => path == key_path,
+            Self::Mismatch { .. } => true,
+        }
+    }
+}
+
+impl Certificate {
+    /// Reads a chain (leaf first) and its key (PKCS#8, PKCS#1 or SEC1) and fits them together.
+    ///
+    /// An expired certificate loads: whether to serve it is for the operator to see and to say.
+    ///
+    /// # Errors
+    /// [`CertificateError`], naming the file.
+    pub fn load(
+        cert: &Path,
+        key: &Path,
+        provider: &CryptoProvider,
+    ) -> Result<Self, CertificateError> {
+        let chain = read_chain(cert)?;
+        let leaf = chain
+            .first()
+            .cloned()
+            .ok_or_else(|| malformed(cert, NO_CERTIFICATE))?;
+        let signing_key = provider
+            .key_provider
+            .load_private_key(read_key(key)?)
+            .map_err(|_| {
+                malformed(
+                    key,
+                    "this kind of private key is not supported; use RSA, P-256, P-384 or Ed25519",
+                )
+            })?;
+        let certified = CertifiedKey::new(chain, signing_key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                return Err(CertificateError::Mismatch {
+                    key: key.into(),
+                    cert: cert.into(),
+                });
+            }
+            Err(error) => {
+                return Err(malformed(
+                    cert,
+                    &format!("not a usable certificate: {error}"),
+                ));
+            }
+        }
+        let (names, expires) = describe(&leaf)
+            .ok_or_else(|| malformed(cert, "its first block is not an X.509 certificate"))?;
+        Ok(Self {
+            certified: Arc::new(certified),
+            path: cert.into(),
+            names,
+            expires,
+        })
+    }
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| malformed(path, &explain(&error, "certificate")))
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    let bytes = read(path)?;
+    if bytes
+        .windows(ENCRYPTED.len())
+        .any(|window| window == ENCRYPTED)
+    {
+        return Err(malformed(
+            path,
+            "the private key is encrypted; decrypt it: openssl pkey -in KEY -out PLAIN",
+        ));
+    }
+    PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|error| malformed(path, &explain(&error, "private key")))
+}
+
+/// Reads a regular file of bounded size: a FIFO would block for ever, a disk would not fit.
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    let unreadable = |source| CertificateError::Unreadable {
+        path: path.into(),
+        source,
+    };
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(malformed(path, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(malformed(
+            path,
+            "larger than 1 MiB; is this the right file?",
+        ));
+    }
+    Ok(bytes)
+}
+
+fn explain(error: &pem::Error, wanted: &str) -> String {
+    if matches!(error, pem::Error::NoItemsFound) {
+        format!("holds no PEM {wanted} (expected a -----BEGIN … block)")
+    } else if matches!(error, pem::Error::MissingSectionEnd { .. }) {
+        "is cut short: a PEM block has no end".to_owned()
+    } else {
+        format!("is not valid PEM: {error}")
+    }
+}
+
+fn malformed(path: &Path, reason: &str) -> CertificateError {
+    CertificateError::Malformed {
+        path: path.into(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// The leaf's names and its end.
+fn describe(leaf: &CertificateDer<'_>) -> Option<(Vec<String>, NumericDate)> {
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    let expires = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
+    let names = leaf
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map_or_else(Vec::new, |extension| {
+            extension
+                .value
+                .general_names
+                .iter()
+                .filter_map(name)
+                .collect()
+        });
+    Some((names, NumericDate::from_seconds(expires)))
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    if let GeneralName::DNSName(name) = name {
+        return Some(name.to_ascii_lowercase());
+    }
+    let GeneralName::IPAddress(bytes) = name else {
+        return None;
+    };
+    let v4 = || Some(Ipv4Addr::from(<[u8; 4]>::try_from(*bytes).ok()?).to_string());
+    let v6 = || {
+        Some(format!(
+            "[{}]",
+            Ipv6Addr::from(<[u8; 16]>::try_from(*bytes).ok()?)
+        ))
+    };
+    v4().or_else(v6)
+}
+
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+const NO_CERTIFICATE: &str = "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)";

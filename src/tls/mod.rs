@@ -1,0 +1,11 @@
+//! TLS towards clients: which certificate answers which name, and how handshakes are done.
+
+mod certificate;
+mod certificates;
+mod config;
+mod handshake;
+
+pub use certificate::{Certificate, CertificateError};
+pub use certificates::Certificates;
+pub use config::MinVersion;
+pub use handshake::{Acceptor, Established, HandshakeError, Protocol};
