@@ -1,0 +1,241 @@
+//! May this request pass? Head, route, credential, verified token, permit, in this order.
+//!
+//! Nothing here waits, and nothing is sent: an [`Admission`] is what forwarding needs.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+use hyper::body::{Body, Incoming};
+
+use super::exchange::{Downstream, Exchange};
+use super::headers::has_come_back;
+use super::rejection::Rejection;
+use crate::policy::{self, Permit};
+use crate::route::{Access, Ambiguity, HeadError, Lookup, RequestHead, Route};
+use crate::token::{Credential, CredentialError, InvalidToken};
+
+/// What an admitted request is.
+pub(super) enum Admitted {
+    /// One for an upstream.
+    Forward(Admission),
+    /// `OPTIONS *`: one about the server itself.
+    Server,
+}
+
+/// Leave to forward a request, and where to.
+pub(super) struct Admission {
+    pub(super) route: Arc<Route>,
+    pub(super) permit: Permit,
+    /// The target, in the very form in which it was matched.
+    pub(super) target: PathAndQuery,
+    /// The host the client asked for.
+    pub(super) host: HeaderValue,
+}
+
+/// Decides about a request by its head alone.
+///
+/// # Errors
+/// The first [`Rejection`] in the order of the checks.
+pub(super) fn admit(
+    parts: &Parts,
+    body: &Incoming,
+    exchange: &mut Exchange,
+) -> Result<Admitted, Rejection> {
+    let worker = exchange.worker().clone();
+    let snapshot = worker.snapshot();
+    check_fields(parts, body, &snapshot.pseudonym)?;
+    let head = RequestHead::parse(parts).map_err(Rejection::Head)?;
+    exchange.addressed(head.host());
+    check_direction(head.host(), exchange.downstream())?;
+    if head.is_about_the_server() {
+        return Ok(Admitted::Server);
+    }
+    let route = match snapshot
+        .routes
+        .find(head.host(), head.path(), &parts.method)
+    {
+        Lookup::Found(route) => route.clone(),
+        Lookup::NoRoute => return Err(Rejection::NoRoute),
+        Lookup::MethodNotAllowed { allow } => {
+            return Err(Rejection::MethodNotAllowed(allow.clone()));
+        }
+    };
+    exchange.routed(&route.name);
+    let permit = permit(&route, &parts.headers, exchange)?;
+    if route
+        .max_body
+        .is_some_and(|limit| body.size_hint().lower() > limit)
+    {
+        return Err(Rejection::BodyTooLarge);
+    }
+    Ok(Admitted::Forward(Admission {
+        target: forwarded_target(&head, &route, parts)?,
+        host: HeaderValue::from_str(head.host_field())
+            .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::HostMalformed)))?,
+        permit,
+        route,
+    }))
+}
+
+/// Who is asking, and may they?
+fn permit(
+    route: &Route,
+    headers: &HeaderMap,
+    exchange: &mut Exchange,
+) -> Result<Permit, Rejection> {
+    let (accepted, policy) = match &route.access {
+        Access::Public => return Ok(Permit::public()),
+        Access::Bearer { accepted, policy } => (accepted, policy),
+    };
+    let credential = Credential::from_headers(headers).map_err(|error| match error {
+        CredentialError::Missing => Rejection::NoCredential,
+        CredentialError::Malformed(how) => Rejection::MalformedCredential(how),
+    })?;
+    let worker = exchange.worker().clone();
+    let now = worker.clock().numeric_date();
+    let token = worker
+        .verifier()
+        .verify(credential, accepted, now)
+        .map_err(|refusal| {
+            let reason = refusal.reason;
+            exchange.unidentified(refusal);
+            Rejection::InvalidToken(reason)
+        })?;
+    exchange.identified(&token);
+    policy::authorize(policy, &token)
+        .map_err(|_unusable| Rejection::InvalidToken(InvalidToken::ClaimUnusable))
+}
+
+/// What can be said about the fields before anybody asks what they mean.
+fn check_fields(parts: &Parts, body: &Incoming, pseudonym: &str) -> Result<(), Rejection> {
+    let headers = &parts.headers;
+    if headers.len() > MAX_FIELDS {
+        return Err(Rejection::TooManyFields);
+    }
+    check_framing(parts, body)?;
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Rejection::UnknownExpectation);
+    }
+    if has_come_back(headers, pseudonym) {
+        return Err(Rejection::Loop);
+    }
+    Ok(())
+}
+
+/// Only one reading of where the message ends (RFC 9112 §6).
+///
+/// hyper has settled most of it before we see the head; what it lets pass is more than one
+/// transfer coding, and a body without a length from an HTTP/1.0 client.
+fn check_framing(parts: &Parts, body: &Incoming) -> Result<(), Rejection> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let is_only_one = codings.next().is_none();
+        if parts.version == Version::HTTP_2 || !is_only_one {
+            return Err(Rejection::AmbiguousFraming);
+        }
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(judge_codings(coding.as_bytes()));
+        }
+    }
+    // No client may send content with it (RFC 9110 §9.3.8), and not everybody looks for one.
+    if parts.method == Method::TRACE && !body.is_end_stream() {
+        return Err(Rejection::AmbiguousFraming);
+    }
+    let needs_length = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    if parts.version == Version::HTTP_10
+        && needs_length
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+        && body.is_end_stream()
+    {
+        return Err(Rejection::AmbiguousFraming);
+    }
+    Ok(())
+}
+
+/// What is wrong with a list of transfer codings of which the last is chunked: another chunked
+/// before it, or nothing at all, is no coding that anybody could apply (RFC 9112 §6.1).
+fn judge_codings(list: &[u8]) -> Rejection {
+    let mut before_last = list.rsplit(|&b| b == b',').skip(1).map(<[u8]>::trim_ascii);
+    if before_last.any(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"chunked")) {
+        Rejection::AmbiguousFraming
+    } else {
+        Rejection::UnknownTransferCoding
+    }
+}
+
+/// A connection is for the hosts of the certificate it was opened with (RFC 9110 §7.4): a host of
+/// another certificate must not slip in behind it.
+fn check_direction(host: &str, downstream: &Downstream) -> Result<(), Rejection> {
+    let Some(secured) = &downstream.secured else {
+        return Ok(());
+    };
+    let Some(server_name) = &secured.server_name else {
+        return Ok(());
+    };
+    if server_name == host
+        || secured.certificates.choose(Some(host)) == secured.certificates.choose(Some(server_name))
+    {
+        return Ok(());
+    }
+    Err(Rejection::Misdirected)
+}
+
+/// The target that the upstream gets: its own base path, the path that was matched, the query
+/// untouched.
+fn forwarded_target(
+    head: &RequestHead<'_>,
+    route: &Route,
+    parts: &Parts,
+) -> Result<PathAndQuery, Rejection> {
+    let base = route.target.base_path();
+    let path = if route.strip_prefix {
+        route.path.strip(head.path())
+    } else {
+        head.path()
+    };
+    if base.is_empty()
+        && path == parts.uri.path()
+        && let Some(target) = parts.uri.path_and_query()
+    {
+        return Ok(target.clone());
+    }
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let mut target = [base, slash, path].concat();
+    if let Some(query) = head.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    // All its parts were checked; a target that is none after all is refused, not sent.
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(target))
+        .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::TargetForm)))
+}
+
+/// Where the plain listener sends a request: the same host, port aside, and path, over https.
+///
+/// # Errors
+/// [`Rejection`], as for any other request: an ambiguous host or path is not repeated.
+pub(super) fn redirect_location(parts: &Parts, public_port: u16) -> Result<HeaderValue, Rejection> {
+    let head = RequestHead::parse(parts).map_err(Rejection::Head)?;
+    let host = head.host();
+    let path = if head.is_about_the_server() {
+        "/"
+    } else {
+        head.path()
+    };
+    let mut location = match public_port {
+        443 => format!("https://{host}{path}"),
+        port => format!("https://{host}:{port}{path}"),
+    };
+    if let Some(query) = head.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    HeaderValue::from_str(&location)
+        .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::TargetForm)))
+}
+
+/// As many fields as hyper takes from an HTTP/1 client.
+const MAX_FIELDS: usize = 100;

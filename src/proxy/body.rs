@@ -1,0 +1,272 @@
+//! Bodies in transit: streamed, counted, never held back.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::exchange::Exchange;
+use crate::upstream::Lease;
+
+/// What goes wrong with a body in transit.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The sender broke off, or broke the framing.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+    /// More came than the route allows.
+    #[error("the body is larger than allowed")]
+    TooLarge,
+}
+
+/// How far a request's body has come; shared between the body, which hyper drives, and the
+/// exchange that waits for the answer.
+#[derive(Debug)]
+pub(super) struct Progress {
+    state: Cell<State>,
+    bytes: Cell<u64>,
+    moved: Cell<Instant>,
+}
+
+/// Where a request's body stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The upstream has not asked for more.
+    Held,
+    /// The upstream waits, and the client sends nothing.
+    Awaited,
+    /// All of it has gone through.
+    Finished,
+    /// The client broke it off or broke its framing.
+    Broken,
+    /// It grew beyond the limit.
+    TooLarge,
+}
+
+impl Progress {
+    pub(super) fn new(body: &Incoming) -> Rc<Self> {
+        let state = if body.is_end_stream() {
+            State::Finished
+        } else {
+            State::Held
+        };
+        Rc::new(Self {
+            state: Cell::new(state),
+            bytes: Cell::new(0),
+            moved: Cell::new(Instant::now()),
+        })
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// How many bytes of it have come.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// When it last moved.
+    pub(super) fn moved(&self) -> Instant {
+        self.moved.get()
+    }
+}
+
+/// A request's body on its way to the upstream.
+#[derive(Debug)]
+pub struct RequestBody {
+    incoming: Incoming,
+    limit: Option<u64>,
+    progress: Rc<Progress>,
+}
+
+impl RequestBody {
+    pub(super) const fn new(
+        incoming: Incoming,
+        limit: Option<u64>,
+        progress: Rc<Progress>,
+    ) -> Self {
+        Self {
+            incoming,
+            limit,
+            progress,
+        }
+    }
+
+    fn passed(&self, data: &Bytes) -> Result<(), BodyError> {
+        let progress = &self.progress;
+        progress.bytes.set(progress.bytes.get() + data.len() as u64);
+        progress.moved.set(Instant::now());
+        if self.limit.is_some_and(|limit| progress.bytes.get() > limit) {
+            progress.state.set(State::TooLarge);
+            return Err(BodyError::TooLarge);
+        }
+        let finished = self.incoming.is_end_stream();
+        progress.state.set(if finished {
+            State::Finished
+        } else {
+            State::Held
+        });
+        Ok(())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                self.progress.state.set(State::Awaited);
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
+                Ok(data) => Some(self.passed(&data).map(|()| Frame::data(data))),
+                // Trailers are not forwarded: merged into the fields by a careless upstream,
+                // they would be a second chance to forge them.
+                Err(_trailers) => {
+                    self.progress.state.set(State::Finished);
+                    None
+                }
+            }),
+            Poll::Ready(Some(Err(error))) => {
+                self.progress.state.set(State::Broken);
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
+            Poll::Ready(None) => {
+                self.progress.state.set(State::Finished);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Where an answer's bytes come from.
+pub(super) enum Source {
+    /// Nowhere.
+    Empty,
+    /// From us.
+    Own(Bytes),
+    /// From the upstream; the connection goes back to the pool after the last byte.
+    Upstream {
+        incoming: Incoming,
+        lease: Option<Lease<RequestBody>>,
+    },
+}
+
+impl From<String> for Source {
+    fn from(text: String) -> Self {
+        Self::Own(text.into())
+    }
+}
+
+/// An answer's body on its way to the client. It carries the exchange along, whose event is
+/// written when the body is dropped: after its last byte, or when the client has gone.
+pub struct ResponseBody {
+    source: Source,
+    exchange: Exchange,
+}
+
+impl ResponseBody {
+    pub(super) fn new(source: Source, exchange: Exchange) -> Self {
+        let mut body = Self { source, exchange };
+        if body.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// The last byte has been handed over.
+    fn finish(&mut self) {
+        self.exchange.completed();
+        if let Source::Upstream { lease, .. } = &mut self.source
+            && let Some(lease) = lease.take()
+            && self.exchange.request_finished()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn passed(&mut self, data: &Bytes) {
+        self.exchange.sent(data.len());
+        if self.is_end_stream() {
+            self.finish();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let incoming = match &mut self.source {
+            Source::Empty => return Poll::Ready(None),
+            Source::Own(bytes) => {
+                let data = std::mem::take(bytes);
+                self.source = Source::Empty;
+                self.passed(&data);
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Source::Upstream { incoming, .. } => incoming,
+        };
+        let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.passed(&data);
+                    Some(Ok(Frame::data(data)))
+                }
+                Err(_trailers) => {
+                    self.finish();
+                    None
+                }
+            },
+            Some(Err(error)) => {
+                self.exchange.broke_off();
+                Some(Err(error.into()))
+            }
+            None => {
+                self.finish();
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Own(bytes) => bytes.is_empty(),
+            Source::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}

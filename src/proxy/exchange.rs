@@ -1,0 +1,327 @@
+//! One request and its answer as the log sees them: begun once, told once.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::body::{Progress, ResponseBody, Source, State};
+use super::rejection::Rejection;
+use super::worker::Worker;
+use crate::observe::AccessEvent;
+use crate::tls::Certificates;
+use crate::token::{Refusal, VerifiedToken};
+
+/// What is known of a client's connection.
+#[derive(Debug)]
+pub struct Downstream {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// What the handshake settled; `None` on the plain listener.
+    pub secured: Option<Secured>,
+    /// How many requests are being answered on it.
+    pub in_flight: InFlight,
+    /// Whether each further answer is the connection's last (HTTP/1).
+    pub closing: Cell<bool>,
+}
+
+/// What a TLS handshake settled.
+#[derive(Debug)]
+pub struct Secured {
+    /// The name the client asked for, in lower case.
+    pub server_name: Option<String>,
+    /// The certificates it was chosen from.
+    pub certificates: Arc<Certificates>,
+}
+
+/// Counts the requests that a connection is busy with.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Rc<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    current: Cell<usize>,
+    total: Cell<u64>,
+}
+
+impl InFlight {
+    /// Whether there is none.
+    pub fn is_zero(&self) -> bool {
+        self.0.current.get() == 0
+    }
+
+    /// How many there have been since the connection began.
+    pub fn total(&self) -> u64 {
+        self.0.total.get()
+    }
+
+    fn enter(&self) -> InFlightGuard {
+        self.0.current.set(self.0.current.get() + 1);
+        self.0.total.set(self.0.total.get() + 1);
+        InFlightGuard(self.clone())
+    }
+}
+
+#[derive(Debug)]
+struct InFlightGuard(InFlight);
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        let requests = &self.0.0;
+        requests.current.set(requests.current.get() - 1);
+    }
+}
+
+/// One request and its answer. Dropping it writes the access event.
+pub(super) struct Exchange {
+    worker: Rc<Worker>,
+    downstream: Rc<Downstream>,
+    version: Version,
+    begun: Instant,
+    event: AccessEvent,
+    progress: Rc<Progress>,
+    complete: bool,
+    hsts: Option<HeaderValue>,
+    _in_flight: InFlightGuard,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        parts: &Parts,
+        body: &Incoming,
+        downstream: &Rc<Downstream>,
+        worker: &Rc<Worker>,
+    ) -> Self {
+        Self {
+            event: AccessEvent {
+                protocol: protocol(parts.version),
+                method: parts.method.clone(),
+                host: raw_host(parts),
+                path: parts.uri.path().to_owned(),
+                ..blank_event(downstream, worker)
+            },
+            worker: worker.clone(),
+            version: parts.version,
+            begun: Instant::now(),
+            progress: Progress::new(body),
+            complete: false,
+            hsts: None,
+            _in_flight: downstream.in_flight.enter(),
+            downstream: downstream.clone(),
+        }
+    }
+
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    pub(super) fn downstream(&self) -> &Rc<Downstream> {
+        &self.downstream
+    }
+
+    pub(super) fn progress(&self) -> &Rc<Progress> {
+        &self.progress
+    }
+
+    /// Notes the host, once it is known to be one.
+    pub(super) fn addressed(&mut self, host: &str) {
+        if self.downstream.secured.is_some() {
+            self.hsts = self.worker.snapshot().hsts_for(host).cloned();
+        }
+    }
+
+    /// Notes the route.
+    pub(super) fn routed(&mut self, route: &Arc<str>) {
+        self.event.route = Some(route.clone());
+    }
+
+    /// Notes whose token it was.
+    pub(super) fn identified(&mut self, token: &VerifiedToken) {
+        self.event.issuer = Some(token.issuer().clone());
+        self.event.kid = token.key().kid().map(Arc::from);
+        if self.worker.snapshot().log_subject {
+            self.event.subject = token.claims().subject().map(Arc::from);
+        }
+    }
+
+    /// Notes what may be said of a refused token.
+    pub(super) fn unidentified(&mut self, refusal: Refusal) {
+        self.event.issuer = refusal.issuer;
+        self.event.kid = refusal.kid;
+    }
+
+    /// Notes how long the upstream took to the head of its answer.
+    pub(super) fn upstream_took(&mut self, duration: Duration) {
+        self.event.upstream = Some(duration);
+    }
+
+    /// Whether the request's body has gone through whole.
+    pub(super) fn request_finished(&self) -> bool {
+        self.progress.state() == State::Finished
+    }
+
+    /// `length` more bytes of the answer's body were handed over.
+    pub(super) fn sent(&mut self, length: usize) {
+        self.event.bytes_out += length as u64;
+    }
+
+    /// The answer was handed over whole.
+    pub(super) fn completed(&mut self) {
+        self.complete = true;
+    }
+
+    /// The upstream broke off in the middle of its answer.
+    pub(super) fn broke_off(&mut self) {
+        self.event.reason = UPSTREAM_BROKE_OFF;
+        self.complete = true;
+    }
+
+    /// Sends what the upstream, or we in its place, had to say.
+    pub(super) fn answer(mut self, response: Response<Source>) -> Response<ResponseBody> {
+        self.event.reason = OK;
+        self.event.status = response.status().as_u16();
+        self.hand_over(response)
+    }
+
+    /// Sends a refusal.
+    pub(super) fn refuse(mut self, rejection: &Rejection) -> Response<ResponseBody> {
+        self.event.reason = rejection.label();
+        self.event.status = rejection.status().as_u16();
+        let mut response = rejection.respond(&self.event.request_id);
+        // A body that nobody wants is not read: the client is told not to reuse the connection.
+        if rejection.breaks_connection() || !self.request_finished() {
+            self.close_after(&mut response);
+        }
+        self.hand_over(response)
+    }
+
+    /// Sends the client to the same place over https (RFC 9110 §15.4.9).
+    pub(super) fn redirect(mut self, location: HeaderValue) -> Response<ResponseBody> {
+        let mut response = Response::new(Source::Empty);
+        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        response.headers_mut().insert(header::LOCATION, location);
+        self.event.reason = REDIRECT;
+        self.event.status = StatusCode::PERMANENT_REDIRECT.as_u16();
+        if !self.request_finished() {
+            self.close_after(&mut response);
+        }
+        self.hand_over(response)
+    }
+
+    fn hand_over(mut self, mut response: Response<Source>) -> Response<ResponseBody> {
+        if self.downstream.closing.get() {
+            self.close_after(&mut response);
+        }
+        if let Some(hsts) = self.hsts.take() {
+            response
+                .headers_mut()
+                .insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+        }
+        if self.event.method == Method::HEAD {
+            omit_content(&mut response);
+        }
+        response.map(|source| ResponseBody::new(source, self))
+    }
+
+    /// Only HTTP/1 says so in a field; HTTP/2 has frames for it (RFC 9113 §8.2.2).
+    fn close_after(&self, response: &mut Response<Source>) {
+        if self.version < Version::HTTP_2 {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.event.reason = CLIENT_CLOSED;
+        }
+        self.event.duration = self.begun.elapsed();
+        self.event.bytes_in = self.progress.bytes();
+        self.worker.record(&self.event);
+    }
+}
+
+/// To HEAD, only the length of our own words is sent (RFC 9110 §9.3.2).
+fn omit_content(response: &mut Response<Source>) {
+    if let Source::Own(bytes) = response.body() {
+        let length = HeaderValue::from(bytes.len());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
+        *response.body_mut() = Source::Empty;
+    }
+}
+
+/// An event of which only the connection is known yet.
+pub(super) fn blank_event(downstream: &Downstream, worker: &Worker) -> AccessEvent {
+    AccessEvent {
+        time: worker.clock().now(),
+        request_id: worker.next_request_id(),
+        peer: downstream.peer,
+        protocol: "-",
+        method: unknown_method(),
+        host: None,
+        path: String::new(),
+        route: None,
+        status: CLIENT_CLOSED_REQUEST,
+        reason: CLIENT_CLOSED,
+        issuer: None,
+        kid: None,
+        subject: None,
+        generation: worker.snapshot().generation,
+        duration: Duration::ZERO,
+        upstream: None,
+        bytes_in: 0,
+        bytes_out: 0,
+    }
+}
+
+/// What stands for a method that could not be read.
+fn unknown_method() -> Method {
+    Method::from_bytes(b"-").expect("a hyphen is a token (RFC 9110 §5.6.2)")
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The host as the client wrote it, for the log alone.
+fn raw_host(parts: &Parts) -> Option<String> {
+    let field = || {
+        Some(String::from_utf8_lossy(
+            parts.headers.get(header::HOST)?.as_bytes(),
+        ))
+    };
+    match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str().to_owned()),
+        None => field().map(Into::into),
+    }
+}
+
+/// The reason of a request that was answered.
+const OK: &str = "ok";
+
+/// The reason of an answer of the plain listener.
+const REDIRECT: &str = "redirect";
+
+/// The reason of a request whose client went away before the end of the answer.
+const CLIENT_CLOSED: &str = "client_closed";
+
+/// The reason of an answer whose body the upstream did not finish.
+const UPSTREAM_BROKE_OFF: &str = "upstream_broke_off";
+
+/// No status was sent; the number that logs have for it since nginx.
+const CLIENT_CLOSED_REQUEST: u16 = 499;

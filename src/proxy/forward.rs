@@ -1,0 +1,153 @@
+//! A permit becomes a request upstream, and what comes back becomes an answer.
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use super::admit::Admission;
+use super::body::{Progress, RequestBody, Source, State};
+use super::exchange::Exchange;
+use super::headers::{RequestRules, rewrite_request, rewrite_response};
+use super::rejection::Rejection;
+use crate::upstream::SendError;
+
+/// Forwards an admitted request and waits for the head of the answer.
+///
+/// # Errors
+/// The [`Rejection`]s from [`BodyTooLarge`](Rejection::BodyTooLarge) on.
+///
+/// # Cancellation
+/// A client that goes away drops the future, and with it the request upstream.
+pub(super) async fn forward(
+    admission: Admission,
+    parts: &mut Parts,
+    body: Incoming,
+    exchange: &mut Exchange,
+) -> Result<Response<Source>, Rejection> {
+    let worker = exchange.worker().clone();
+    let progress = exchange.progress().clone();
+    let route = &admission.route;
+    let request = upstream_request(&admission, parts, body, exchange);
+    let asked = Instant::now();
+    let answer = tokio::select! {
+        answer = worker.pool().send(&admission.permit, &route.target, request) => answer,
+        rejection = too_late(&progress, route.timeout) => return Err(rejection),
+    };
+    let (response, lease) = answer.map_err(|error| {
+        debug!(route = %route.name, error = &error as &dyn std::error::Error, "no answer from the upstream");
+        blame(&progress, &error)
+    })?;
+    exchange.upstream_took(asked.elapsed());
+    let (mut head, incoming) = response.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it: `Upgrade` is not forwarded.
+        return Err(Rejection::UpstreamBroken);
+    }
+    if !has_one_end(&head) {
+        return Err(Rejection::UpstreamBroken);
+    }
+    rewrite_response(&mut head.headers);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    Ok(Response::from_parts(
+        head,
+        Source::Upstream {
+            incoming,
+            lease: Some(lease),
+        },
+    ))
+}
+
+fn upstream_request(
+    admission: &Admission,
+    parts: &mut Parts,
+    body: Incoming,
+    exchange: &Exchange,
+) -> Request<RequestBody> {
+    let route = &admission.route;
+    let snapshot = exchange.worker().snapshot();
+    let mut headers = std::mem::take(&mut parts.headers);
+    rewrite_request(
+        &mut headers,
+        &RequestRules {
+            reserved: &snapshot.reserved,
+            keep_authorization: route.keep_authorization,
+            limits_methods: route.limits_methods,
+            peer: exchange.downstream().peer.ip(),
+            version: parts.version,
+            pseudonym: &snapshot.pseudonym,
+            client_host: &admission.host,
+            upstream_host: if route.own_host {
+                route.target.host_header()
+            } else {
+                &admission.host
+            },
+            permit: &admission.permit,
+        },
+    );
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        // Said outright, or hyper would send a GET without the body that it has.
+        headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
+    }
+    let mut request = Request::new(RequestBody::new(
+        body,
+        route.max_body,
+        exchange.progress().clone(),
+    ));
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = Uri::from(admission.target.clone());
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Whether there is one reading of where the answer ends (RFC 9112 §6.1, §6.3): hyper prefers a
+/// transfer coding to a length and leaves both in the head. A coding other than chunked would
+/// reach the client undeclared.
+fn has_one_end(head: &http::response::Parts) -> bool {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && head.version != Version::HTTP_10
+                && !head.headers.contains_key(header::CONTENT_LENGTH)
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Resolves when the answer's head is overdue: `timeout` after the request's body last moved, so
+/// that a long upload is no slow upstream.
+async fn too_late(progress: &Progress, timeout: std::time::Duration) -> Rejection {
+    let mut deadline = Instant::now() + timeout;
+    loop {
+        sleep_until(deadline).await;
+        let moved = progress.moved() + timeout;
+        if moved <= deadline {
+            break;
+        }
+        deadline = moved;
+    }
+    match progress.state() {
+        State::Awaited => Rejection::BodyTimeout,
+        State::Held | State::Finished | State::Broken | State::TooLarge => {
+            Rejection::UpstreamTimeout
+        }
+    }
+}
+
+/// Whose fault it is that there is no answer: hyper reports a client's broken body as a failure
+/// of the upstream connection that it was sent on.
+fn blame(progress: &Progress, error: &SendError) -> Rejection {
+    match (progress.state(), error) {
+        (State::TooLarge, _) => Rejection::BodyTooLarge,
+        (State::Broken, _) => Rejection::MalformedBody,
+        (_, SendError::Unreachable(_)) => Rejection::UpstreamUnreachable,
+        (_, SendError::Broken(_)) => Rejection::UpstreamBroken,
+    }
+}

@@ -1,0 +1,195 @@
+//! Header hygiene, both directions. The only file that adds or removes forwarded fields.
+//!
+//! The rule towards the upstream: first everything goes that the client had no business sending,
+//! in every spelling and on every line; then what we observed ourselves is written; last of all
+//! the identity, so that nothing a client sends can follow it, precede it or take it away.
+
+use std::net::IpAddr;
+
+use http::Version;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::policy::{Permit, ReservedNames};
+
+/// What a route and a connection say about the fields of one request.
+pub(super) struct RequestRules<'a> {
+    pub(super) reserved: &'a ReservedNames,
+    pub(super) keep_authorization: bool,
+    pub(super) limits_methods: bool,
+    /// The client's address.
+    pub(super) peer: IpAddr,
+    /// The protocol that the client spoke.
+    pub(super) version: Version,
+    /// Our name in `Via`.
+    pub(super) pseudonym: &'a str,
+    /// The host that the client asked for.
+    pub(super) client_host: &'a HeaderValue,
+    /// The host that the upstream is told.
+    pub(super) upstream_host: &'a HeaderValue,
+    pub(super) permit: &'a Permit,
+}
+
+/// Turns the client's fields into what the upstream gets.
+pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>) {
+    let nominated = nominated(headers);
+    remove_where(headers, |name| {
+        is_unforgeable(name, rules)
+            || is_hop_by_hop(name.as_str())
+            || nominated.iter().any(|nominee| nominee == name)
+    });
+    if !rules.keep_authorization {
+        headers.remove(header::AUTHORIZATION);
+    }
+    join_cookies(headers);
+    write_observed(headers, rules);
+    for (name, value) in rules.permit.identity() {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// Turns the upstream's fields into what the client gets.
+pub(super) fn rewrite_response(headers: &mut HeaderMap) {
+    let nominated = nominated(headers);
+    remove_where(headers, |name| {
+        is_hop_by_hop(name.as_str()) || nominated.iter().any(|nominee| nominee == name)
+    });
+}
+
+/// Whether this request has been through the gateway of this name before (RFC 9110 §7.6.3).
+pub(super) fn has_come_back(headers: &HeaderMap, pseudonym: &str) -> bool {
+    headers
+        .get_all(header::VIA)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym))
+}
+
+/// Whether a field is one that only we may write.
+fn is_unforgeable(name: &HeaderName, rules: &RequestRules<'_>) -> bool {
+    let text = name.as_str();
+    // CGI, WSGI and their kin fold `-` and `_` into one, so `X_Auth_Subject` would arrive as
+    // `X-Auth-Subject`. No honest client needs any other character either.
+    let is_alias = !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    is_alias
+        || rules.reserved.contains(name)
+        || text.starts_with("x-forwarded-")
+        || REWRITTEN.contains(&text)
+        || (rules.limits_methods && METHOD_OVERRIDES.contains(&text))
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+}
+
+/// Every field name that any `Connection` line nominates (RFC 9110 §7.6.1): every line, for a
+/// second one may name what the first did not.
+///
+/// Names that the message cannot do without are not removed by it: Host and the framing are
+/// written anew in any case.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&b| b == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
+        .collect()
+}
+
+fn remove_where(headers: &mut HeaderMap, mut doomed: impl FnMut(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| doomed(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 may split cookies into crumbs; HTTP/1.1 wants one field (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return;
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in [second].into_iter().chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Writes what we saw with our own eyes: who asked, how, for which host (RFC 7239), and that it
+/// came this way (RFC 9110 §7.6.3).
+fn write_observed(headers: &mut HeaderMap, rules: &RequestRules<'_>) {
+    let peer = rules.peer.to_canonical();
+    let node = match peer {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let host = String::from_utf8_lossy(rules.client_host.as_bytes());
+    let forwarded = format!("for={node};host=\"{host}\";proto=https");
+    let received = if rules.version == Version::HTTP_2 {
+        "2.0"
+    } else {
+        "1.1"
+    };
+    insert_text(headers, X_FORWARDED_FOR, &peer.to_string());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_FORWARDED_HOST, rules.client_host.clone());
+    insert_text(headers, header::FORWARDED, &forwarded);
+    if let Ok(hop) = HeaderValue::from_str(&format!("{received} {}", rules.pseudonym)) {
+        headers.append(header::VIA, hop);
+    }
+    headers.insert(header::HOST, rules.upstream_host.clone());
+}
+
+/// Addresses and checked host names are visible ASCII; should one ever not be, the field stays
+/// absent, as the client's own was removed before.
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Fields of one connection, not of the message (RFC 9110 §7.6.1, RFC 9112 §9, RFC 7540 §3.2.1).
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields by which proxies tell upstreams where a request came from, beside `X-Forwarded-*`, and
+/// those that some frameworks let override the target. `Expect` is settled between hyper and
+/// each side.
+const REWRITTEN: [&str; 6] = [
+    "forwarded",
+    "x-real-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "expect",
+];
+
+/// Fields that some frameworks take for the method.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];

@@ -1,0 +1,119 @@
+//! The request's life: [`handle`] is where to start reading.
+
+mod admit;
+mod body;
+mod exchange;
+mod forward;
+mod headers;
+mod rejection;
+mod request_id;
+mod worker;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+pub use body::{RequestBody, ResponseBody};
+pub use exchange::{Downstream, InFlight, Secured};
+pub use worker::Worker;
+
+use crate::observe::AccessEvent;
+
+use admit::{Admitted, admit};
+use exchange::Exchange;
+use forward::forward;
+use rejection::Rejection;
+
+/// Answers one request, whatever it is.
+///
+/// Admit, forward, one access event: the event is written when the last byte of the answer has
+/// been handed over, or when the client has gone. It cannot fail: a refusal, a broken upstream
+/// and a panic are answers too.
+pub async fn handle(
+    request: Request<Incoming>,
+    downstream: &Rc<Downstream>,
+    worker: &Rc<Worker>,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(&parts, &body, downstream, worker);
+    match contain_panics(respond(&mut parts, body, &mut exchange)).await {
+        Some(Ok(response)) => exchange.answer(response),
+        Some(Err(rejection)) => exchange.refuse(&rejection),
+        None => {
+            worker.metrics().count_panic();
+            exchange.refuse(&Rejection::Panicked)
+        }
+    }
+}
+
+/// Answers one request on the plain listener: the same place over https, and nothing else.
+pub async fn redirect(
+    request: Request<Incoming>,
+    downstream: &Rc<Downstream>,
+    worker: &Rc<Worker>,
+) -> Response<ResponseBody> {
+    let (parts, body) = request.into_parts();
+    let exchange = Exchange::begin(&parts, &body, downstream, worker);
+    match admit::redirect_location(&parts, worker.snapshot().public_port) {
+        Ok(location) => exchange.redirect(location),
+        Err(rejection) => exchange.refuse(&rejection),
+    }
+}
+
+/// Writes the access event of a request whose head hyper itself refused. All that is known of it
+/// is what was said in answer, and to whom.
+pub fn note_unreadable(
+    status: StatusCode,
+    reason: &'static str,
+    downstream: &Downstream,
+    worker: &Worker,
+) {
+    let event = AccessEvent {
+        protocol: "HTTP/1.1",
+        status: status.as_u16(),
+        reason,
+        ..exchange::blank_event(downstream, worker)
+    };
+    worker.record(&event);
+}
+
+async fn respond(
+    parts: &mut Parts,
+    body: Incoming,
+    exchange: &mut Exchange,
+) -> Result<Response<body::Source>, Rejection> {
+    match admit(parts, &body, exchange)? {
+        Admitted::Forward(admission) => forward(admission, parts, body, exchange).await,
+        Admitted::Server => Ok(server_options()),
+    }
+}
+
+/// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7), which is us.
+fn server_options() -> Response<body::Source> {
+    let mut response = Response::new(body::Source::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(
+        header::ALLOW,
+        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    );
+    response
+}
+
+/// Runs a future; `None` if it panicked. Whatever it had borrowed is still ours to answer with.
+async fn contain_panics<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        },
+    )
+    .await
+}

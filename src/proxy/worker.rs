@@ -1,0 +1,79 @@
+//! What one worker owns. Nothing in here is shared with another.
+
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::RequestBody;
+use super::request_id::RequestIds;
+use crate::clock::Clock;
+use crate::observe::{AccessEvent, AccessLog, Metrics, WorkerMetrics};
+use crate::snapshot::Snapshot;
+use crate::token::Verifier;
+use crate::upstream::Pool;
+
+/// One worker's belongings: its connections upstream, its verified tokens, its counters.
+pub struct Worker {
+    snapshot: Arc<Snapshot>,
+    clock: Clock,
+    pool: Rc<Pool<RequestBody>>,
+    verifier: RefCell<Verifier>,
+    request_ids: RequestIds,
+    access_log: AccessLog,
+    requests: WorkerMetrics,
+    metrics: Arc<Metrics>,
+}
+
+impl Worker {
+    /// A worker with nothing done yet. Must be called on its own runtime.
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        clock: Clock,
+        access_log: AccessLog,
+        metrics: Arc<Metrics>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            pool: Pool::new(snapshot.limits.connect_timeout),
+            snapshot,
+            clock,
+            verifier: RefCell::new(Verifier::new(metrics.clone())),
+            request_ids: RequestIds::new(),
+            access_log,
+            requests: metrics.worker(),
+            metrics,
+        })
+    }
+
+    /// What the configuration says now.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Tells of a request that has ended: one line, and the counters.
+    pub(super) fn record(&self, event: &AccessEvent) {
+        self.requests.record(event);
+        self.access_log.submit(event);
+    }
+
+    /// The counters of the process.
+    pub(super) const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(super) const fn pool(&self) -> &Rc<Pool<RequestBody>> {
+        &self.pool
+    }
+
+    /// The verifier; never held across an await.
+    pub(super) fn verifier(&self) -> RefMut<'_, Verifier> {
+        self.verifier.borrow_mut()
+    }
+
+    pub(super) fn next_request_id(&self) -> String {
+        self.request_ids.next()
+    }
+}

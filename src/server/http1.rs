@@ -1,0 +1,264 @@
+//! One HTTP/1 connection's life: served while there is something to do, parked while there is not.
+//!
+//! *Served* means that hyper owns the stream, with its buffers and its one timer for heads.
+//! *Parked* means that we hold the bare stream and wait for a byte; that byte is put back in
+//! front when hyper takes over again. The two exist apart because hyper would close an idle
+//! connection at a drain even if a request is already on its way, and because its timer cannot
+//! tell an idle client from a slow one.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
+
+use super::answer::Answer;
+use super::phase::{Phase, PhaseWatch};
+use super::stream::{Activity, Watched};
+use crate::proxy::Downstream;
+
+/// How long each state of a connection may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadlines {
+    /// For a head.
+    pub(super) header: Duration,
+    /// For the next request.
+    pub(super) idle: Duration,
+    /// For the next request once the drain has begun.
+    pub(super) drain_idle: Duration,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S>(
+    mut stream: S,
+    answer: Answer,
+    downstream: Rc<Downstream>,
+    deadlines: Deadlines,
+    mut phase: PhaseWatch,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut read = Bytes::new();
+    loop {
+        match converse(stream, read, &answer, &downstream, deadlines, &mut phase).await {
+            Turn::Over(stream) => return linger(stream).await,
+            Turn::Idle(idle, unread) => (stream, read) = (idle, unread),
+        }
+        if read.is_empty() {
+            match park(&mut stream, &downstream, deadlines, &mut phase).await {
+                Some(first) => read = Bytes::copy_from_slice(&[first]),
+                None => return linger(stream).await,
+            }
+        }
+    }
+}
+
+/// How hyper's turn with a stream ended.
+enum Turn<S> {
+    /// Nothing to do; some bytes of the next head may have been read.
+    Idle(S, Bytes),
+    /// The connection is to be closed.
+    Over(S),
+}
+
+/// Lets hyper serve the stream until there is nothing to do for a moment.
+async fn converse<S>(
+    stream: S,
+    read: Bytes,
+    answer: &Answer,
+    downstream: &Rc<Downstream>,
+    deadlines: Deadlines,
+    phase: &mut PhaseWatch,
+) -> Turn<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let activity = Rc::new(Activity::default());
+    let io = TokioIo::new(Watched::new(stream, read, activity.clone()));
+    let service = service_fn(|request| {
+        activity.head_completed();
+        let (answer, downstream) = (answer.clone(), downstream.clone());
+        // Boxed, so that the stream can be taken back from a connection that is not pinned.
+        Box::pin(async move { answer.to(request, &downstream).await })
+    });
+    let mut connection = builder(deadlines.header).serve_connection(io, service);
+
+    // hyper's timer for heads runs in a pause as well, and must not be the one to end it.
+    let park_after = PARK_AFTER.min(deadlines.header / 2);
+    let mut pause = Pause::default();
+    let mut check = pin!(sleep_until(Instant::now() + park_after));
+    let mut drain = pin!(phase.reached(Phase::Draining));
+    let ended = std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Some(result));
+        }
+        if !downstream.closing.get() && drain.as_mut().poll(cx).is_ready() {
+            downstream.closing.set(true);
+        }
+        let is_idle =
+            downstream.in_flight.is_zero() && activity.is_flushed() && !activity.is_in_head();
+        let paused_since = pause.observe(is_idle, activity.reads());
+        if is_idle && downstream.closing.get() {
+            return Poll::Ready(None);
+        }
+        while check.as_mut().poll(cx).is_ready() {
+            let has_served = activity.reads() > 0;
+            match paused_since.map(|since| since + park_after) {
+                Some(due) if due <= Instant::now() && has_served => return Poll::Ready(None),
+                Some(due) if due > Instant::now() => check.as_mut().reset(due),
+                Some(_) | None => check.as_mut().reset(Instant::now() + park_after),
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+
+    if let Some(Err(error)) = &ended {
+        debug!(peer = %downstream.peer, %error, "connection ended");
+        note_refused_head(error, answer, downstream, &activity);
+    }
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner().into_inner();
+    match ended {
+        None => Turn::Idle(stream, parts.read_buf),
+        Some(result) => {
+            let timed_out = result.is_err_and(|error| error.is_timeout());
+            if timed_out && activity.is_in_head() {
+                // hyper closes without a word; a client that was merely slow should know.
+                let _ = stream.write_all(REQUEST_TIMEOUT).await;
+            }
+            Turn::Over(stream)
+        }
+    }
+}
+
+fn builder(header_timeout: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES);
+    builder
+}
+
+/// A head that hyper refused got hyper's bare answer; it still is a request, and gets its event.
+fn note_refused_head(
+    error: &hyper::Error,
+    answer: &Answer,
+    downstream: &Downstream,
+    activity: &Activity,
+) {
+    if error.is_timeout() && activity.is_in_head() {
+        answer.unreadable(StatusCode::REQUEST_TIMEOUT, "head_timeout", downstream);
+    } else if error.is_parse_too_large() {
+        answer.unreadable(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head_too_large",
+            downstream,
+        );
+    } else if error.is_parse() {
+        answer.unreadable(StatusCode::BAD_REQUEST, "malformed_head", downstream);
+    }
+}
+
+/// Since when a connection has been idle.
+#[derive(Default)]
+struct Pause {
+    since: Option<Instant>,
+    reads: u64,
+}
+
+impl Pause {
+    /// A read in between, however short, begins a new pause.
+    fn observe(&mut self, is_idle: bool, reads: u64) -> Option<Instant> {
+        if !is_idle || reads != self.reads {
+            self.since = None;
+        }
+        self.reads = reads;
+        if is_idle && self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
+        self.since
+    }
+}
+
+/// Holds an idle stream until a byte comes; `None` if none came in time.
+///
+/// Once the drain has begun the time is short, but it is never cut off with a request unread: the
+/// last thing before giving up is to look once more.
+async fn park<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    downstream: &Downstream,
+    deadlines: Deadlines,
+    phase: &mut PhaseWatch,
+) -> Option<u8> {
+    let mut byte = [0];
+    let mut drains = downstream.closing.get();
+    let mut patience = if drains {
+        deadlines.drain_idle
+    } else {
+        deadlines.idle
+    };
+    loop {
+        let outcome = tokio::select! {
+            biased;
+            read = stream.read(&mut byte) => Some(read),
+            () = phase.reached(Phase::Draining), if !drains => None,
+            () = sleep_until(Instant::now() + patience) => return None,
+        };
+        match outcome {
+            Some(Ok(1)) => return Some(byte[0]),
+            Some(_) => return None,
+            None => {
+                drains = true;
+                downstream.closing.set(true);
+                patience = deadlines.drain_idle;
+            }
+        }
+    }
+}
+
+/// Closes in the order of RFC 9112 §9.6: our side first, then what the client still sends is read
+/// and thrown away for a moment. Closing at once would reset the connection and could destroy the
+/// answer before the client has read it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let _ = timeout(LINGER, async {
+        stream.shutdown().await?;
+        let mut budget = LINGER_BYTES;
+        let mut discarded = [0; 4096];
+        while budget > 0 {
+            match stream.read(&mut discarded).await? {
+                0 => break,
+                length => budget = budget.saturating_sub(length),
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    })
+    .await;
+}
+
+/// How long hyper keeps an idle stream. Parking spares memory, taking back costs a little time;
+/// a client that sends requests in a row should never pay it.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// The largest head, as the usual upstreams have it.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// hyper's read and write buffers; a head must fit.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long and how much is thrown away after the last answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 * 1024;
+
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -1,0 +1,221 @@
+//! A worker: one thread, one runtime, its own sockets, its own everything.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::accept::accept_all;
+use super::answer::Answer;
+use super::http1::Deadlines;
+use super::phase::{Phase, PhaseWatch};
+use super::{http1, http2};
+use crate::observe::{Handshake, Listener, Metrics};
+use crate::proxy::{Downstream, InFlight, Secured};
+use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
+
+/// What every connection of a thread has to know.
+pub(super) struct Setting {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) phase: PhaseWatch,
+    pub(super) deadlines: Deadlines,
+    pub(super) handshake_timeout: Duration,
+    pub(super) max_streams: u32,
+    /// How long the drain may take.
+    pub(super) drain: Duration,
+}
+
+/// A socket and what is done with its connections.
+pub(super) struct Service {
+    pub(super) socket: StdListener,
+    pub(super) listener: Listener,
+    pub(super) answer: Answer,
+    /// For TLS.
+    pub(super) acceptor: Option<Acceptor>,
+}
+
+/// The runtime of one thread. Its tasks never leave it, so they need not be `Send`.
+///
+/// # Errors
+/// The system's, when it has no file descriptors left.
+pub(super) fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+}
+
+/// Serves until the end: accepts until the drain begins, then waits for the connections, but not
+/// longer than the drain may take. What is still open then dies with the runtime.
+pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Result<()> {
+    let setting = Rc::new(setting);
+    let open = Rc::new(OpenConnections::default());
+    for service in services {
+        let socket = TcpListener::from_std(service.socket)?;
+        let gate = Gate {
+            listener: service.listener,
+            answer: service.answer,
+            acceptor: service.acceptor,
+            setting: setting.clone(),
+            open: open.clone(),
+        };
+        let accepting = open.enter();
+        tokio::task::spawn_local(async move {
+            let (slots, phase) = (gate.setting.slots.clone(), gate.setting.phase.clone());
+            let gate = Rc::new(gate);
+            accept_all(socket, slots, phase, |stream, peer, slot| {
+                tokio::task::spawn_local(gate.clone().connection(stream, peer, slot));
+            })
+            .await;
+            drop(accepting);
+        });
+    }
+    let mut phase = setting.phase.clone();
+    phase.reached(Phase::Draining).await;
+    tokio::select! {
+        drained = timeout(setting.drain, open.none_left()) => {
+            if drained.is_err() {
+                debug!(open = open.count.get(), "drain is over, closing what is left");
+            }
+        }
+        () = phase.reached(Phase::Ended) => {}
+    }
+    Ok(())
+}
+
+/// One socket's way in.
+struct Gate {
+    listener: Listener,
+    answer: Answer,
+    acceptor: Option<Acceptor>,
+    setting: Rc<Setting>,
+    open: Rc<OpenConnections>,
+}
+
+impl Gate {
+    /// One connection's whole life; it holds its slot to the end.
+    fn connection(
+        self: Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        slot: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> {
+        // Counted before the task first runs: the drain must not miss it.
+        let entered = self.open.enter();
+        async move {
+            let counted = self.setting.metrics.open_connection(self.listener);
+            if let Err(error) = stream.set_nodelay(true) {
+                debug!(%peer, %error, "connection lost before it began");
+            }
+            match &self.acceptor {
+                None => self.plain(stream, peer).await,
+                Some(acceptor) => self.secured(stream, peer, acceptor).await,
+            }
+            drop((counted, entered, slot));
+        }
+    }
+
+    async fn plain(&self, stream: TcpStream, peer: SocketAddr) {
+        let downstream = downstream(peer, None);
+        let setting = &self.setting;
+        let phase = setting.phase.clone();
+        http1::serve(
+            stream,
+            self.answer.clone(),
+            downstream,
+            setting.deadlines,
+            phase,
+        )
+        .await;
+    }
+
+    async fn secured(&self, stream: TcpStream, peer: SocketAddr, acceptor: &Acceptor) {
+        let setting = &self.setting;
+        let handshake = acceptor.accept(stream, setting.handshake_timeout).await;
+        setting.metrics.count_handshake(outcome(&handshake));
+        let Established {
+            stream,
+            server_name,
+            protocol,
+        } = match handshake {
+            Ok(established) => established,
+            Err(error) => return debug!(%peer, %error, "handshake failed"),
+        };
+        let certificates = acceptor.certificates().clone();
+        let downstream = downstream(
+            peer,
+            Some(Secured {
+                server_name,
+                certificates,
+            }),
+        );
+        let (answer, phase) = (self.answer.clone(), setting.phase.clone());
+        match protocol {
+            Protocol::Http1 => {
+                http1::serve(stream, answer, downstream, setting.deadlines, phase).await;
+            }
+            Protocol::Http2 => {
+                let (streams, deadlines) = (setting.max_streams, setting.deadlines);
+                http2::serve(stream, answer, downstream, streams, deadlines, phase).await;
+            }
+        }
+    }
+}
+
+fn downstream(peer: SocketAddr, secured: Option<Secured>) -> Rc<Downstream> {
+    Rc::new(Downstream {
+        peer,
+        secured,
+        in_flight: InFlight::default(),
+        closing: Cell::new(false),
+    })
+}
+
+fn outcome<S>(handshake: &Result<Established<S>, HandshakeError>) -> Handshake {
+    match handshake {
+        Ok(_) => Handshake::Ok,
+        Err(HandshakeError::TimedOut) => Handshake::Timeout,
+        Err(HandshakeError::NothingInCommon) => Handshake::NoCommonProtocol,
+        Err(HandshakeError::UnknownName) => Handshake::UnknownName,
+        Err(HandshakeError::Alert(_)) => Handshake::Alert,
+        Err(HandshakeError::Broken(_)) => Handshake::Io,
+        Err(HandshakeError::NotTls(_)) => Handshake::Other,
+    }
+}
+
+/// Counts the connections and accept loops of a worker.
+#[derive(Default)]
+struct OpenConnections {
+    count: Cell<usize>,
+    changed: Notify,
+}
+
+impl OpenConnections {
+    fn enter(self: &Rc<Self>) -> OpenGuard {
+        self.count.set(self.count.get() + 1);
+        OpenGuard(self.clone())
+    }
+
+    async fn none_left(&self) {
+        while self.count.get() > 0 {
+            self.changed.notified().await;
+        }
+    }
+}
+
+struct OpenGuard(Rc<OpenConnections>);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        self.0.changed.notify_one();
+    }
+}
