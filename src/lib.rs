@@ -1,7 +1,26 @@
 //! jotgate: a gateway (RFC 9110 §3.7) that terminates TLS, decides who is asking by a JWT, and
 //! only then lets the request through to an upstream that trusts it.
+//!
+//! # The map, in the order a request meets it
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | [`server`] | who may connect: listeners, workers, one connection's life, the drain |
+//! | [`tls`] | which certificate answers a name |
+//! | [`proxy`] | **the request's life**: admit, forward, one access event; start at `proxy::handle` |
+//! | [`route`] | which route a head belongs to: canonical host and path, patterns, the table |
+//! | [`token`] | whether a credential is a good token: strict parsing, claims, the cache |
+//! | [`keys`] | with which keys: algorithms, key sets, PEM, JWK and secret files |
+//! | [`policy`] | whether this token may do this; the only maker of a `Permit` |
+//! | [`upstream`] | where the request goes: targets, connections, the pool |
+//!
+//! Around them: [`config`] turns the file into checked values, [`snapshot`] builds from those
+//! everything that a request needs, [`observe`] tells what happened, [`admin`] answers the
+//! operator, [`cli`] puts it all together, [`clock`], [`crypto`] and [`json`] are what their names
+//! say.
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;

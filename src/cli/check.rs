@@ -1,0 +1,127 @@
+//! `jotgate check`: every problem, and then what was understood.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use super::colored;
+use super::run::{Loaded, load, report};
+use crate::clock::{Clock, NumericDate};
+use crate::keys::Key;
+use crate::route::{Access, Route, Shape};
+
+pub(super) fn run(path: &Path, out: &mut dyn Write) -> ExitCode {
+    let loaded = match load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => return report(&error),
+    };
+    if !loaded.problems.is_empty() {
+        let shown = loaded
+            .problems
+            .render(&loaded.source, colored(&io::stderr()));
+        let _ = writeln!(io::stderr(), "{shown}");
+    }
+    match describe(&loaded, Clock::system().numeric_date(), out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::fail(&error, 1),
+    }
+}
+
+/// Writes what a configuration means, in the order in which it is used.
+///
+/// # Errors
+/// The output's.
+pub(super) fn describe(loaded: &Loaded, now: NumericDate, out: &mut dyn Write) -> io::Result<()> {
+    let snapshot = &loaded.snapshot;
+    writeln!(out, "{} is good", loaded.source.path.display())?;
+    writeln!(out, "\nroutes, in the order they are tried")?;
+    for (shape, route) in snapshot.routes.iter_in_order() {
+        describe_route(&shape, route, out)?;
+    }
+    if !snapshot.issuers.is_empty() {
+        writeln!(out, "\nissuers")?;
+    }
+    for (issuer, configured) in snapshot.issuers.iter().zip(&loaded.config.issuers) {
+        writeln!(
+            out,
+            "  {}: iss {:?}, aud {}, leeway {:?}",
+            issuer.name,
+            issuer.iss,
+            configured
+                .audiences
+                .iter()
+                .map(|aud| format!("{aud:?}"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+            issuer.leeway
+        )?;
+        for key in issuer.keys.iter() {
+            describe_key(key, out)?;
+        }
+    }
+    writeln!(out, "\ncertificates")?;
+    for certificate in snapshot.certificates.iter() {
+        writeln!(
+            out,
+            "  {}: {}, {}",
+            certificate.path.display(),
+            certificate.names.join(" "),
+            expiry(certificate.expires, now)
+        )?;
+    }
+    Ok(())
+}
+
+fn describe_route(shape: &Shape<'_>, route: &Route, out: &mut dyn Write) -> io::Result<()> {
+    let host = shape
+        .host
+        .map_or_else(|| "*".to_owned(), ToString::to_string);
+    let methods = shape.methods.map_or_else(String::new, |methods| {
+        let names: Vec<_> = methods.iter().map(http::Method::as_str).collect();
+        format!(" [{}]", names.join(" "))
+    });
+    write!(out, "  {host}{}{methods} -> {}", shape.path, route.target)?;
+    match &route.access {
+        Access::Public => writeln!(out, ", public"),
+        Access::Bearer { accepted, policy } => {
+            let issuers: Vec<&str> = accepted.iter().map(|a| &*a.issuer.name).collect();
+            let headers: Vec<&str> = policy
+                .identity
+                .iter()
+                .map(|r| r.header().as_str())
+                .collect();
+            write!(out, ", token of {}", issuers.join(" or "))?;
+            if headers.is_empty() {
+                writeln!(out, ", no identity header")
+            } else {
+                writeln!(out, ", forwards {}", headers.join(", "))
+            }
+        }
+    }
+}
+
+fn describe_key(key: &Key, out: &mut dyn Write) -> io::Result<()> {
+    let name = key.kid().or(key.thumbprint()).unwrap_or("-");
+    writeln!(
+        out,
+        "    key {name}: {}, {} ({})",
+        key.description(),
+        key.algorithms(),
+        key.origin()
+    )
+}
+
+fn expiry(expires: NumericDate, now: NumericDate) -> String {
+    let date = Timestamp::from_second(expires.seconds().cast_signed()).map_or_else(
+        |_| "an unknown day".to_owned(),
+        |at| at.strftime("%Y-%m-%d").to_string(),
+    );
+    match expires.seconds().checked_sub(now.seconds()) {
+        None => format!("EXPIRED on {date}"),
+        Some(left) => format!("valid until {date} ({} days)", left / SECONDS_A_DAY),
+    }
+}
+
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;

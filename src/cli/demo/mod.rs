@@ -1,0 +1,174 @@
+//! `jotgate demo`: everything at once, from nothing.
+//!
+//! It makes a folder as a user would, with a certificate, keys, tokens and a configuration, and
+//! then serves that very configuration by the code that `jotgate run` uses.
+
+mod folder;
+mod upstream;
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::clock::Clock;
+use crate::observe;
+use crate::server::{StartError, Surroundings};
+
+use super::run::{self, LoadError, StopSignals, stop_at_signal};
+use super::{UNUSABLE, fail};
+use folder::{DemoFolder, FolderError, Ports};
+
+/// What the demo can be told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DemoArgs {
+    /// Keep the folder here, to go on from; it must not exist yet, or be empty
+    /// [default: a temporary one, gone when the demo stops]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Why there is no demo.
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("the demo's own configuration is not good; this is a bug\n{0}")]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot start")]
+    System(#[from] io::Error),
+}
+
+pub(super) fn run(args: &DemoArgs) -> ExitCode {
+    match demo(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, UNUSABLE),
+    }
+}
+
+fn demo(args: &DemoArgs) -> Result<(), DemoError> {
+    let echo = usual_or_free(USUAL_UPSTREAM)?;
+    let ports = Ports {
+        https: free_port(USUAL_HTTPS)?,
+        http: free_port(USUAL_HTTP)?,
+        admin: free_port(USUAL_ADMIN)?,
+        upstream: echo.local_addr()?.port(),
+    };
+    let folder = DemoFolder::make(args.dir.as_deref(), ports, &Clock::system())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(async {
+        let mut stop = StopSignals::new()?;
+        tokio::task::spawn_local(upstream::serve(tokio::net::TcpListener::from_std(echo)?));
+        let loaded = run::load(&folder.config())?;
+        let surroundings = Surroundings {
+            clock: Clock::system(),
+            access_log: Box::new(observe::stdout()?),
+        };
+        let gateway = run::start(&loaded, surroundings)?;
+        io::stdout().write_all(introduction(&folder, ports).as_bytes())?;
+        stop_at_signal(gateway, &mut stop).await;
+        Ok(())
+    })
+}
+
+/// What to do now.
+fn introduction(folder: &DemoFolder, ports: Ports) -> String {
+    let path = folder.path();
+    let keep = if folder.is_temporary() {
+        "  (gone when the demo stops; keep one with --dir DIR)"
+    } else {
+        ""
+    };
+    let mut text = format!(
+        "jotgate is running.\n\n\
+         folder    {}{keep}\n\
+         config    {}\n\
+         gateway   https://localhost:{}\n\
+         upstream  http://127.0.0.1:{}  (answers with what it received)\n\
+         metrics   http://127.0.0.1:{}/metrics\n",
+        path.display(),
+        folder.config().display(),
+        ports.https,
+        ports.upstream,
+        ports.admin,
+    );
+    for (what, header) in TRIES {
+        let _ = write!(text, "\n{what}\n  {}\n", curl(path, ports.https, header));
+    }
+    text.push_str("\nCtrl-C stops it. From here on: the access log.\n\n");
+    text
+}
+
+/// A command that can be pasted as it stands.
+fn curl(folder: &Path, port: u16, headers: &[&str]) -> String {
+    let authority = quoted(&folder.join("certs/ca.crt"));
+    let mut command = format!("curl -i --cacert {authority}");
+    for header in headers {
+        match header.strip_prefix("token ") {
+            Some(name) => {
+                let file = quoted(&folder.join("tokens").join(name));
+                let _ = write!(command, " -H \"Authorization: Bearer $(cat {file})\"");
+            }
+            None => {
+                let _ = write!(command, " -H \"{header}\"");
+            }
+        }
+    }
+    let _ = write!(command, " https://localhost:{port}/api/hello");
+    command
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
+    {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The usual port if nobody has it, or else a free one.
+fn usual_or_free(port: u16) -> io::Result<TcpListener> {
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let listener = TcpListener::bind(at(port)).or_else(|_| TcpListener::bind(at(0)))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn free_port(usual: u16) -> io::Result<u16> {
+    Ok(usual_or_free(usual)?.local_addr()?.port())
+}
+
+const USUAL_HTTPS: u16 = 8443;
+const USUAL_HTTP: u16 = 8080;
+const USUAL_ADMIN: u16 = 9901;
+const USUAL_UPSTREAM: u16 = 3000;
+
+/// What to try, and the header lines it takes; `token FILE` stands for that token.
+const TRIES: [(&str, &[&str]); 4] = [
+    (
+        "A good token: the upstream learns who is asking, in X-Auth-Subject.",
+        &["token good.jwt"],
+    ),
+    ("No token: 401, and the upstream hears nothing of it.", &[]),
+    ("An expired token: 401.", &["token expired.jwt"]),
+    (
+        "A forged X-Auth-Subject: the upstream still sees the token's subject, and only that.",
+        &["token good.jwt", "X-Auth-Subject: admin"],
+    ),
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  jotgate demo
+  jotgate demo --dir ./gateway      then change gateway/jotgate.toml, and:
+  jotgate run --config ./gateway/jotgate.toml";

@@ -1,0 +1,123 @@
+//! The command line: one file for each sub-command.
+
+mod check;
+pub mod demo;
+pub mod keys;
+pub mod run;
+pub mod token;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::crypto;
+use crate::observe::messages::{self, Color};
+
+/// A gateway that terminates TLS, verifies JWTs in front of any upstream, and forwards who the
+/// caller is in a header that nobody can forge.
+#[derive(Debug, Parser)]
+#[command(name = "jotgate", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Arguments {
+    /// What is written to stderr: error, warn, info, debug or trace, or TARGET=LEVEL pairs.
+    #[arg(
+        long,
+        global = true,
+        env = "JOTGATE_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows everything at once: certificate, keys, upstream, gateway, and the curls to try it.
+    Demo(demo::DemoArgs),
+    /// Serves until SIGTERM or Ctrl-C.
+    Run(ConfigArgs),
+    /// Tells every problem with a configuration, or what it means; listens on nothing.
+    Check(ConfigArgs),
+    /// Makes key pairs.
+    Keys(keys::KeysCommand),
+    /// Makes and takes apart tokens, with nothing leaving this machine.
+    Token(token::TokenCommand),
+}
+
+/// Which configuration.
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// The configuration file; paths in it are relative to its folder.
+    #[arg(long, short, default_value = "jotgate.toml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Reads the arguments and does what they say.
+///
+/// Exit codes: 0 done, 1 something failed on the way, 2 the arguments, the configuration or a
+/// file that it names are not usable.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    crypto::install();
+    let color = if colored(&io::stderr()) {
+        Color::Always
+    } else {
+        Color::Never
+    };
+    if let Err(error) = messages::init(&arguments.log, color) {
+        return fail(&error, UNUSABLE);
+    }
+    let clock = Clock::system();
+    let mut out = io::stdout().lock();
+    let done = match arguments.command {
+        Command::Demo(args) => {
+            drop(out);
+            return demo::run(&args);
+        }
+        Command::Run(args) => {
+            drop(out);
+            return run::run(&args.config);
+        }
+        Command::Check(args) => return check::run(&args.config, &mut out),
+        Command::Keys(command) => command
+            .run(&clock, &mut out)
+            .map_err(|error| fail(&error, UNUSABLE)),
+        Command::Token(command) => command
+            .run(&clock, &mut out)
+            .map_err(|error| fail(&error, UNUSABLE)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
+    }
+}
+
+/// Says why it ends, and what lies beneath.
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    let _ = writeln!(io::stderr(), "jotgate: {text}");
+    ExitCode::from(code)
+}
+
+/// Whether to colour what goes to this stream (no-color.org).
+fn colored(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// What was asked for cannot be used as it is.
+const UNUSABLE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Start here:
+  jotgate demo                      see it work, with keys and a configuration to keep
+  jotgate check --config FILE       is this configuration right, and what does it mean?
+  jotgate run --config FILE         serve it";

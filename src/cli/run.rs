@@ -1,0 +1,169 @@
+//! `jotgate run`: the one place where everything is put together.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use super::{UNUSABLE, colored, fail};
+use crate::clock::Clock;
+use crate::config::{self, Config, Problems, Source, SourceError};
+use crate::observe;
+use crate::server::{Gateway, StartError, Surroundings};
+use crate::snapshot::Snapshot;
+
+/// A configuration with everything that it names loaded, and nothing bound yet.
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// What was built from it.
+    pub snapshot: Arc<Snapshot>,
+    /// Warnings; there are no errors.
+    pub problems: Problems,
+    /// The file itself.
+    pub source: Source,
+}
+
+/// Why there is nothing to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] config::SourceError),
+    /// The file, or what it names, has errors.
+    #[error("{}", problems.render(file, false))]
+    Problems {
+        /// All of them.
+        problems: Problems,
+        /// The file they are in.
+        file: Box<Source>,
+    },
+}
+
+/// Reads a configuration and loads every key and certificate that it names.
+///
+/// # Errors
+/// [`LoadError`] with every problem there is.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let source = Source::read(path)?;
+    let (config, mut problems) = config::parse(&source);
+    match Snapshot::build(&config, &mut problems) {
+        Some(snapshot) => Ok(Loaded {
+            config,
+            snapshot: Arc::new(snapshot),
+            problems,
+            source,
+        }),
+        None => Err(LoadError::Problems {
+            problems,
+            file: Box::new(source),
+        }),
+    }
+}
+
+/// Starts a gateway.
+///
+/// # Errors
+/// [`StartError`], if an address is taken or the system has nothing left to give.
+pub fn start(loaded: &Loaded, surroundings: Surroundings) -> Result<Gateway, StartError> {
+    Gateway::start(&loaded.config, loaded.snapshot.clone(), surroundings)
+}
+
+pub(super) fn run(path: &Path) -> ExitCode {
+    let loaded = match load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => return report(&error),
+    };
+    for problem in loaded.problems.iter() {
+        warn!("{}", problem.message);
+    }
+    match serve(&loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, UNUSABLE),
+    }
+}
+
+/// Shows why a configuration cannot be used, on stderr.
+pub(super) fn report(error: &LoadError) -> ExitCode {
+    if let LoadError::Problems { problems, file } = error {
+        let shown = problems.render(file, colored(&io::stderr()));
+        let _ = io::stderr().write_all(shown.as_bytes());
+        return ExitCode::from(UNUSABLE);
+    }
+    let code = fail(error, UNUSABLE);
+    if matches!(error, LoadError::Unreadable(SourceError::Unreadable { .. })) {
+        let _ = writeln!(
+            io::stderr(),
+            "help: name another with --config, or start with: jotgate demo"
+        );
+    }
+    code
+}
+
+fn serve(loaded: &Loaded) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        // Before the first socket: a signal in between must not kill where it should drain.
+        let mut stop = StopSignals::new()?;
+        let surroundings = Surroundings {
+            clock: Clock::system(),
+            access_log: Box::new(observe::stdout()?),
+        };
+        let gateway = start(loaded, surroundings)?;
+        announce(&gateway);
+        stop_at_signal(gateway, &mut stop).await;
+        Ok(())
+    })
+}
+
+fn announce(gateway: &Gateway) {
+    let addresses = gateway.addresses();
+    for (listener, addresses) in [
+        ("https", &addresses.https),
+        ("http", &addresses.http),
+        ("admin", &addresses.admin),
+    ] {
+        for address in addresses {
+            info!(listener, %address, "listening");
+        }
+    }
+}
+
+/// Waits for a signal, drains, and ends; at once if a second signal comes.
+pub(super) async fn stop_at_signal(mut gateway: Gateway, stop: &mut StopSignals) {
+    stop.next().await;
+    info!("draining; a second signal ends it at once");
+    gateway.drain();
+    tokio::select! {
+        () = gateway.ended() => info!("stopped"),
+        () = stop.next() => warn!("ended at once"),
+    }
+}
+
+/// SIGTERM and SIGINT (Ctrl-C).
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From now on these signals do not kill.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

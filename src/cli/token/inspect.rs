@@ -1,0 +1,583 @@
+//! `jotgate token inspect`: shows what is in a token, without verifying it.
+//!
+//! The opposite of the gateway's verifier: it takes whatever it is given and shows as much as can
+//! be decoded, with everything that looks wrong. It proves nothing and says so.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::verdict::Verdict;
+use crate::cli::run::LoadError;
+use crate::clock::{Clock, NumericDate};
+use crate::json;
+use crate::keys::Algorithm;
+use crate::keys::source::undecodable;
+
+/// `jotgate token inspect`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct InspectArgs {
+    /// The token, with or without "Bearer " before it. Absent or "-": read from standard input,
+    /// so that it stays out of the shell's history and the list of processes
+    token: Option<String>,
+    /// Also tell which issuer and key of this configuration the token would meet, and whether
+    /// they would accept it now
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why nothing could be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// Standard input could not be read.
+    #[error("cannot read the token from standard input")]
+    Input(#[source] io::Error),
+    /// There was nothing to inspect.
+    #[error("there is no token: give one as the argument or on standard input")]
+    Nothing,
+    /// The configuration is not good.
+    #[error(transparent)]
+    Config(#[from] Box<LoadError>),
+    /// The result could not be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+}
+
+impl InspectArgs {
+    /// Reads the token, from `input` unless it is an argument, and describes it to `out`.
+    ///
+    /// # Errors
+    /// [`InspectError`]; a token that makes no sense is none.
+    pub fn run(
+        &self,
+        clock: &Clock,
+        input: &mut dyn Read,
+        out: &mut dyn Write,
+    ) -> Result<(), InspectError> {
+        let (token, now) = (self.token(input)?, clock.numeric_date());
+        let report = Report::new(&token, now);
+        write!(out, "{report}").map_err(InspectError::Output)?;
+        if let Some(config) = &self.config {
+            let verdict = Verdict::new(config, &token, &report, now)?;
+            write!(out, "{verdict}").map_err(InspectError::Output)?;
+        }
+        Ok(())
+    }
+
+    /// The token without what people copy along with it.
+    ///
+    /// # Errors
+    /// [`InspectError::Input`], [`InspectError::Nothing`].
+    pub fn token(&self, input: &mut dyn Read) -> Result<String, InspectError> {
+        let text = match self.token.as_deref() {
+            Some(token) if token != "-" => token.to_owned(),
+            Some(_) | None => {
+                let mut bytes = Vec::new();
+                input
+                    .take(MAX_INPUT_BYTES)
+                    .read_to_end(&mut bytes)
+                    .map_err(InspectError::Input)?;
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+        };
+        let mut token = text.trim();
+        for prefix in ["authorization:", "bearer "] {
+            if let Some((_, rest)) = token
+                .split_at_checked(prefix.len())
+                .filter(|(start, _)| start.eq_ignore_ascii_case(prefix))
+            {
+                token = rest.trim_start();
+            }
+        }
+        if token.is_empty() {
+            Err(InspectError::Nothing)
+        } else {
+            Ok(token.to_owned())
+        }
+    }
+}
+
+/// What is in a token, for people. Nothing of it is verified.
+#[derive(Debug)]
+pub struct Report {
+    /// The JOSE header, as far as it is JSON.
+    pub header: Option<Value>,
+    /// The claims set, as far as it is JSON.
+    pub claims: Option<Value>,
+    /// What looks wrong, one sentence each.
+    pub warnings: Vec<String>,
+    signature_bytes: Option<usize>,
+    now: NumericDate,
+}
+
+impl Report {
+    /// Takes a token apart, as far as that goes.
+    pub fn new(token: &str, now: NumericDate) -> Self {
+        let mut report = Self {
+            header: None,
+            claims: None,
+            warnings: Vec::new(),
+            signature_bytes: None,
+            now,
+        };
+        report.judge_shape(token);
+        let mut parts = token.splitn(PARTS, '.');
+        report.header = parts
+            .next()
+            .and_then(|part| report.decode_json("header", part));
+        report.claims = parts
+            .next()
+            .and_then(|part| report.decode_json("claims", part));
+        report.signature_bytes = parts
+            .next()
+            .and_then(|part| report.decode("signature", part))
+            .map(|bytes| bytes.len());
+        if let Some(Value::Object(header)) = report.header.clone() {
+            report.judge_header(&header);
+        }
+        if let Some(Value::Object(claims)) = report.claims.clone() {
+            report.judge_claims(&claims);
+        }
+        report
+    }
+
+    fn judge_shape(&mut self, token: &str) {
+        if token.len() > MAX_TOKEN_BYTES {
+            self.warn(format!(
+                "it has {} bytes; the gateway reads at most {MAX_TOKEN_BYTES}",
+                token.len()
+            ));
+        }
+        match token.bytes().filter(|byte| *byte == b'.').count() + 1 {
+            PARTS => {}
+            5 => self.warn(
+                "it has five parts: an encrypted token (JWE), which the gateway does not take",
+            ),
+            _ if token.starts_with('{') => self
+                .warn("it is JSON: the gateway takes the compact form only (RFC 7515 section 3.1)"),
+            parts => self.warn(format!(
+                "it has {parts} parts separated by dots instead of three: header.claims.signature"
+            )),
+        }
+    }
+
+    fn decode_json(&mut self, name: &str, part: &str) -> Option<Value> {
+        let bytes = self.decode(name, part)?;
+        let value = match json::parse(&bytes) {
+            Ok(value) => value,
+            Err(error) => {
+                self.warn(format!("the {name} would be refused: {error}"));
+                serde_json::from_slice(&bytes).ok()?
+            }
+        };
+        if !value.is_object() {
+            self.warn(format!("the {name} must be a JSON object"));
+        }
+        Some(value)
+    }
+
+    fn decode(&mut self, name: &str, part: &str) -> Option<Vec<u8>> {
+        match URL_SAFE_NO_PAD.decode(part) {
+            Ok(bytes) if bytes.is_empty() => {
+                self.warn(format!("the {name} is empty"));
+                None
+            }
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.warn(format!(
+                    "the {name} is not base64url: {}",
+                    undecodable(&error)
+                ));
+                None
+            }
+        }
+    }
+
+    fn judge_header(&mut self, header: &Map<String, Value>) {
+        match header.get("alg") {
+            None => self.warn("alg is missing"),
+            Some(Value::String(name)) if name.eq_ignore_ascii_case("none") => {
+                self.warn("alg is \"none\": it is not signed at all");
+            }
+            Some(Value::String(name)) if Algorithm::from_name(name).is_some() => {}
+            Some(other) => self.warn(format!("alg {other} is not one that the gateway verifies")),
+        }
+        match header.get("kid") {
+            None => self.warn("kid is missing: the gateway tries at most four keys that fit alg"),
+            Some(Value::String(_)) => {}
+            Some(_) => self.warn("kid is not a string"),
+        }
+        for name in ["crit", "b64", "zip", "enc"]
+            .into_iter()
+            .filter(|name| header.contains_key(*name))
+        {
+            self.warn(format!(
+                "{name} asks for an extension; the gateway refuses it"
+            ));
+        }
+        for name in ["jwk", "jku", "x5u", "x5c"]
+            .into_iter()
+            .filter(|name| header.contains_key(*name))
+        {
+            self.warn(format!(
+                "{name} offers a key; the gateway never takes one from a token"
+            ));
+        }
+    }
+
+    fn judge_claims(&mut self, claims: &Map<String, Value>) {
+        let now = self.now;
+        match claims.get("exp").map(seconds) {
+            None => self.warn("exp is missing: it would be valid for ever"),
+            Some(None) => self.warn("exp is not a time"),
+            Some(Some(exp)) if exp <= now.seconds() as f64 => {
+                self.warn(format!("it expired {}", distance(exp, now)))
+            }
+            Some(Some(_)) => {}
+        }
+        for (name, complaint) in [
+            ("nbf", "it is not valid yet: from nbf on"),
+            ("iat", "it claims to be made in the future:"),
+        ] {
+            match claims.get(name).map(seconds) {
+                Some(None) => self.warn(format!("{name} is not a time")),
+                Some(Some(time)) if time > now.seconds() as f64 => {
+                    self.warn(format!("{complaint} {}", distance(time, now)))
+                }
+                Some(Some(_)) | None => {}
+            }
+        }
+        for name in ["iss", "sub"] {
+            match claims.get(name) {
+                None => self.warn(format!("{name} is missing")),
+                Some(Value::String(text)) if !text.is_empty() => {}
+                Some(_) => self.warn(format!("{name} is not a string with content")),
+            }
+        }
+        match claims.get("aud") {
+            None => self.warn("aud is missing"),
+            Some(Value::String(_)) => {}
+            Some(Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_string) => {}
+            Some(_) => self.warn("aud is neither a string nor a list of strings"),
+        }
+    }
+
+    fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+
+    fn write_times(&self, f: &mut String) -> fmt::Result {
+        let claims = self.claims.as_ref().and_then(Value::as_object);
+        let time = |name: &str| claims.and_then(|claims| claims.get(name)).and_then(seconds);
+        let times: Vec<(&str, f64)> = ["iat", "nbf", "exp"]
+            .into_iter()
+            .filter_map(|name| Some((name, time(name)?)))
+            .collect();
+        if times.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "times")?;
+        for (name, time) in times {
+            let verb = if name == "exp" && time <= self.now.seconds() as f64 {
+                "expired "
+            } else {
+                ""
+            };
+            writeln!(
+                f,
+                "  {name}  {}  {verb}{}",
+                date(time),
+                distance(time, self.now)
+            )?;
+        }
+        writeln!(f)
+    }
+
+    fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        writeln!(
+            text,
+            "NOT VERIFIED: anybody can write a token that looks like this one"
+        )?;
+        writeln!(text)?;
+        for (name, value) in [("header", &self.header), ("claims", &self.claims)] {
+            writeln!(text, "{name}")?;
+            match value {
+                Some(value) => writeln!(text, "{value:#}")?,
+                None => writeln!(text, "(unreadable)")?,
+            }
+            writeln!(text)?;
+        }
+        self.write_times(&mut text)?;
+        match self.signature_bytes {
+            Some(bytes) => writeln!(text, "signature: {bytes} bytes, not checked")?,
+            None => writeln!(text, "signature: none that can be read")?,
+        }
+        if !self.warnings.is_empty() {
+            writeln!(text, "\nwarnings")?;
+        }
+        for warning in &self.warnings {
+            writeln!(text, "  - {warning}")?;
+        }
+        Ok(text)
+    }
+}
+
+/// Printable text: a token can hold characters that steer a terminal or turn a line around.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.text()?.chars() {
+            if c != '\n' && (c.is_control() || is_invisible(c)) {
+                write!(f, "\\u{:04x}", u32::from(c))?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Characters of no width and those that change the direction (Unicode UAX 9).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A `NumericDate` (RFC 7519 §2) in seconds, fractions and all.
+fn seconds(value: &Value) -> Option<f64> {
+    value.as_f64()
+}
+
+fn date(time: f64) -> String {
+    // Casting saturates, and what lies beyond the year 9999 has no timestamp.
+    Timestamp::from_second(time as i64)
+        .map_or_else(|_| format!("{time} s"), |timestamp| timestamp.to_string())
+}
+
+/// `5m ago`, `in 2h 5m`, `now`: the two largest units.
+fn distance(time: f64, now: NumericDate) -> String {
+    let difference = time - now.seconds() as f64;
+    let mut rest = difference.abs() as u64;
+    let mut shown = Vec::new();
+    for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
+        if rest >= length && shown.len() < 2 {
+            shown.push(format!("{}{unit}", rest / length));
+            rest %= length;
+        }
+    }
+    match (shown.is_empty(), difference < 0.0) {
+        (true, _) => "now".to_owned(),
+        (false, true) => format!("{} ago", shown.join(" ")),
+        (false, false) => format!("in {}", shown.join(" ")),
+    }
+}
+
+/// Header, claims and signature.
+const PARTS: usize = 3;
+
+/// What the gateway takes at most.
+const MAX_TOKEN_BYTES: usize = 8192;
+
+/// What is read of standard input.
+const MAX_INPUT_BYTES: u64 = 1024 * 1024;
+
+const EXAMPLES: &str = "\
+Nothing is verified: this shows what a token says, not whether it is true.
+
+Examples:
+  From the clipboard or a file, so that the token is in no history:
+    jotgate token inspect < token.txt
+
+  What was just made:
+    jotgate token mint --key keys/private/dev.pem --sub alice | jotgate token inspect";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn now() -> NumericDate {
+        NumericDate::from_seconds(NOW)
+    }
+
+    fn encode(bytes: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn token(header: &str, claims: &str) -> String {
+        format!("{}.{}.{}", encode(header), encode(claims), encode([7; 64]))
+    }
+
+    fn good_claims() -> Value {
+        json!({"iss": "i", "aud": ["a"], "sub": "s", "iat": NOW - 300, "exp": NOW + 7500})
+    }
+
+    const GOOD_HEADER: &str = r#"{"alg":"ES256","kid":"k"}"#;
+
+    #[track_caller]
+    fn assert_warns(token: &str, why: &str) {
+        let report = Report::new(token, now());
+        assert!(
+            report.warnings.iter().any(|warning| warning.contains(why)),
+            "{:?} lacks {why:?}",
+            report.warnings
+        );
+    }
+
+    fn run(argument: Option<&str>, mut input: &[u8]) -> Result<String, String> {
+        let args = InspectArgs {
+            token: argument.map(str::to_owned),
+            config: None,
+        };
+        args.token(&mut input).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_good_token_is_shown_with_its_times_and_without_warnings() {
+        let report = Report::new(&token(GOOD_HEADER, &good_claims().to_string()), now());
+        assert_eq!(report.warnings, [""; 0]);
+        let text = report.to_string();
+        assert!(text.starts_with("NOT VERIFIED"), "{text}");
+        for line in [
+            "  \"alg\": \"ES256\",",
+            "  iat  2027-01-15T07:55:00Z  5m ago",
+            "  exp  2027-01-15T10:05:00Z  in 2h 5m",
+            "signature: 64 bytes, not checked",
+        ] {
+            assert!(
+                text.lines().any(|shown| shown == line),
+                "{text} lacks {line}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_expired_token_says_since_when() {
+        let mut claims = good_claims();
+        claims["exp"] = (NOW - 300).into();
+        let report = Report::new(&token(GOOD_HEADER, &claims.to_string()), now());
+        assert!(report.to_string().contains("expired 5m ago"), "{report}");
+    }
+
+    #[test]
+    fn what_looks_wrong_in_the_header_is_named() {
+        let claims = good_claims().to_string();
+        for (header, why) in [
+            (r#"{"alg":"none"}"#, "not signed at all"),
+            (r#"{"alg":"nOnE"}"#, "not signed at all"),
+            (r#"{"alg":7}"#, "alg 7 is not one"),
+            (r#"{"alg":"ES512"}"#, "alg \"ES512\" is not one"),
+            ("{}", "alg is missing"),
+            (r#"{"alg":"ES256"}"#, "kid is missing"),
+            (r#"{"alg":"ES256","kid":7}"#, "kid is not a string"),
+            (r#"{"alg":"ES256","crit":["x"]}"#, "crit asks"),
+            (r#"{"alg":"ES256","jku":"http://x"}"#, "jku offers a key"),
+            (r#"{"alg":"ES256","alg":"none"}"#, "appears twice"),
+            ("[]", "must be a JSON object"),
+            ("{", "the header would be refused: EOF"),
+        ] {
+            assert_warns(&token(header, &claims), why);
+        }
+    }
+
+    #[test]
+    fn what_looks_wrong_in_the_claims_is_named() {
+        for (name, value, why) in [
+            ("exp", json!(null), "exp is not a time"),
+            ("exp", json!("1"), "exp is not a time"),
+            ("nbf", json!(NOW + 60), "not valid yet: from nbf on in 1m"),
+            ("nbf", json!([]), "nbf is not a time"),
+            ("iat", json!(NOW + 86_400), "made in the future: in 1d"),
+            ("sub", json!(""), "sub is not a string"),
+            ("iss", json!(["i"]), "iss is not a string"),
+            ("aud", json!([]), "aud is neither"),
+            ("aud", json!([1]), "aud is neither"),
+        ] {
+            let mut claims = good_claims();
+            claims[name] = value;
+            assert_warns(&token(GOOD_HEADER, &claims.to_string()), why);
+        }
+        for name in ["exp", "iss", "sub", "aud"] {
+            let mut claims = good_claims();
+            claims.as_object_mut().unwrap().remove(name);
+            assert_warns(
+                &token(GOOD_HEADER, &claims.to_string()),
+                &format!("{name} is missing"),
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_in_pieces_shows_what_is_left() {
+        let good = token(GOOD_HEADER, &good_claims().to_string());
+        assert_warns("a.b", "2 parts");
+        assert_warns("a.b.c.d.e", "encrypted");
+        assert_warns(r#"{"payload":"x"}"#, "compact form only");
+        assert_warns(
+            &good.replacen('J', "+", 1),
+            "the header is not base64url: the character at offset",
+        );
+        assert_warns(&good[..good.len() - 86], "the signature is empty");
+        assert_warns(
+            &format!("{good}{}", "A".repeat(8192)),
+            "the gateway reads at most 8192",
+        );
+        let report = Report::new(&good[..good.len() - 90], now());
+        assert_eq!(report.header.unwrap()["alg"], "ES256");
+    }
+
+    #[test]
+    fn nothing_in_a_token_steers_the_terminal() {
+        let claims = json!({"sub": "\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{200b}", "\u{85}": "x\u{0}\r"})
+            .to_string();
+        let text = Report::new(&token("{\"alg\":\"\u{9d}\"}", &claims), now()).to_string();
+        assert!(
+            text.chars()
+                .all(|c| c == '\n' || !(c.is_control() || is_invisible(c))),
+            "{text:?}"
+        );
+        assert!(
+            text.contains("\\u202e") && text.contains("\\u001b"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_token_comes_from_the_argument_or_from_standard_input() {
+        assert_eq!(run(Some("a.b.c"), b"x").unwrap(), "a.b.c");
+        assert_eq!(run(Some("-"), b"a.b.c\n").unwrap(), "a.b.c");
+        assert_eq!(
+            run(None, b" Authorization: bearer  a.b.c \r\n").unwrap(),
+            "a.b.c"
+        );
+        assert_eq!(run(Some("Bearer a.b.c"), b"").unwrap(), "a.b.c");
+        assert!(run(None, b" \n").unwrap_err().contains("there is no token"));
+        assert!(
+            run(Some("Bearer "), b"").is_ok(),
+            "without its space it is a word like any other"
+        );
+        assert!(run(None, b"\xff\xfe").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_described(text in ".{0,200}") {
+            prop_assert!(Report::new(&text, now()).to_string().starts_with("NOT VERIFIED"));
+        }
+
+        #[test]
+        fn any_json_is_described(header in r#"\{("(alg|exp|kid)":[-0-9e."tru{}\[\]]{1,9},?){0,3}\}"#, at in any::<f64>()) {
+            let claims = json!({"exp": at, "nbf": -at, "iat": at.trunc()}).to_string();
+            prop_assert!(!Report::new(&token(&header, &claims), now()).to_string().is_empty());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `jotgate token inspect --config`: which issuer and key a token meets, and what comes of it.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::inspect::Report;
+use crate::cli::run::{LoadError, load};
+use crate::clock::NumericDate;
+use crate::keys::{Algorithm, Key};
+use crate::observe::{Metrics, Readiness};
+use crate::token::{Accepted, Credential, TrustedIssuer, Verifier};
+
+/// What a configuration makes of a token.
+pub(super) struct Verdict {
+    issuer: Option<Arc<TrustedIssuer>>,
+    keys: Vec<Arc<Key>>,
+    outcome: Result<(), &'static str>,
+}
+
+impl Verdict {
+    /// Shows the token to every issuer of a configuration, by the code that the gateway runs.
+    /// A route's own `aud` is not known here: the issuer's is what counts.
+    pub(super) fn new(
+        config: &Path,
+        token: &str,
+        report: &Report,
+        now: NumericDate,
+    ) -> Result<Self, Box<LoadError>> {
+        let loaded = load(config)?;
+        let accepted: Vec<Accepted> = loaded
+            .snapshot
+            .issuers
+            .iter()
+            .zip(&loaded.config.issuers)
+            .map(|(issuer, configured)| Accepted {
+                issuer: issuer.clone(),
+                audiences: configured.audiences.as_slice().into(),
+            })
+            .collect();
+        let member =
+            |part: &Option<Value>, name: &str| Some(part.as_ref()?.get(name)?.as_str()?.to_owned());
+        let iss = member(&report.claims, "iss");
+        let issuer = accepted.iter().map(|accepted| &accepted.issuer);
+        let issuer = issuer
+            .into_iter()
+            .find(|issuer| Some(&issuer.iss) == iss.as_ref())
+            .cloned();
+        let keys = issuer.as_ref().map_or_else(Vec::new, |issuer| {
+            let algorithm = member(&report.header, "alg");
+            candidates(
+                issuer,
+                algorithm.as_deref(),
+                member(&report.header, "kid").as_deref(),
+            )
+        });
+        Ok(Self {
+            issuer,
+            keys,
+            outcome: verify(token, &accepted, now),
+        })
+    }
+}
+
+fn candidates(issuer: &TrustedIssuer, alg: Option<&str>, kid: Option<&str>) -> Vec<Arc<Key>> {
+    match (kid, alg.and_then(Algorithm::from_name)) {
+        (Some(kid), _) => issuer.keys.find(kid).cloned().into_iter().collect(),
+        (None, Some(algorithm)) => issuer.keys.fitting(algorithm).cloned().collect(),
+        (None, None) => Vec::new(),
+    }
+}
+
+fn verify(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<(), &'static str> {
+    let field = format!("Bearer {token}");
+    let credential = Credential::parse(field.as_bytes()).map_err(|_| "malformed_credential")?;
+    let metrics = Arc::new(Metrics::new(&Readiness::starting()));
+    Verifier::new(metrics)
+        .verify(credential, accepted, now)
+        .map(drop)
+        .map_err(|refusal| refusal.reason.label())
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nby this configuration")?;
+        match &self.issuer {
+            Some(issuer) => writeln!(f, "  issuer   {} ({})", issuer.name, issuer.iss)?,
+            None => writeln!(f, "  issuer   none has this iss")?,
+        }
+        for key in &self.keys {
+            let name = key.kid().or(key.thumbprint()).unwrap_or("-");
+            let (description, origin) = (key.description(), key.origin());
+            writeln!(
+                f,
+                "  key      {name}: {description}, {} ({origin})",
+                key.algorithms()
+            )?;
+        }
+        if self.keys.is_empty() {
+            writeln!(f, "  key      none fits")?;
+        }
+        match self.outcome {
+            Ok(()) => writeln!(f, "  verdict  good, signature included"),
+            Err(reason) => writeln!(f, "  verdict  refused: {reason}"),
+        }
+    }
+}
