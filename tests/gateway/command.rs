@@ -1,0 +1,333 @@
+//! The command itself, as a user types it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::harness::{Start, Upstream};
+
+fn jotgate(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_jotgate"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("JOTGATE_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const BROKEN: &str = r#"
+[listen]
+https = "127.0.0.1:8443"
+admin = "0.0.0.0:9901"
+cert  = "certs/tls.crt"
+key   = "certs/tls.key"
+leeway = "3s"
+
+[issuer.acme-eu]
+iss  = "https://issuer.example"
+aud  = "orders"
+keys = "keys/"
+
+[[route]]
+path = "/api/"
+to   = "http://127.0.0.1:3000"
+auth = "acme"
+
+[[route]]
+path = "/open/"
+to   = "http://127.0.0.1:3001"
+"#;
+
+#[test]
+fn t148_check_shows_every_problem_at_once_with_its_line_and_exits_2() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("jotgate.toml"), BROKEN).unwrap();
+    let output = jotgate(folder.path(), &["check"]);
+    let shown = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    for expected in [
+        "jotgate.toml:4:9",
+        "health and metrics would be on a public address",
+        "`leeway` belongs in [issuer.NAME]",
+        "route[0].auth: there is no [issuer.acme]",
+        "have: \"acme-eu\"",
+        "route[1]: `auth` is missing",
+        "\"acme-eu\", \"public\"",
+        // What the file names is looked at in the same run.
+        "certs/tls.crt",
+        "keys",
+    ] {
+        assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+    }
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn t149_a_route_that_does_not_say_who_may_pass_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("jotgate.toml"), BROKEN).unwrap();
+    for spelling in [
+        "",
+        "aut = \"public\"",
+        "auth = \"\"",
+        "auth = \"Public\"",
+        "auth = []",
+        "auth = false",
+    ] {
+        let config = BROKEN.replace(
+            "to   = \"http://127.0.0.1:3001\"",
+            &format!("to   = \"http://127.0.0.1:3001\"\n{spelling}"),
+        );
+        fs::write(folder.path().join("jotgate.toml"), config).unwrap();
+        let shown = text(&jotgate(folder.path(), &["check"]).stderr);
+        assert!(shown.contains("route[1]"), "{spelling}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn check_tells_what_a_good_file_means_and_listens_on_nothing() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream);
+    start.write();
+    let output = jotgate(start.folder(), &["check"]);
+    let shown = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{shown}{}",
+        text(&output.stderr)
+    );
+    for expected in [
+        "*/public/ -> ",
+        ", public",
+        "*/api/ -> ",
+        "token of main",
+        "forwards x-auth-subject",
+        "key main: RSA 2048 bits, RS256, RS384, RS512, PS256, PS384, PS512",
+        "localhost api.test 127.0.0.1, valid until",
+    ] {
+        assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn run_refuses_a_broken_file_with_the_same_words() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("jotgate.toml"), BROKEN).unwrap();
+    let check = jotgate(folder.path(), &["check"]);
+    let run = jotgate(folder.path(), &["run"]);
+    assert_eq!(run.status.code(), Some(2));
+    assert_eq!(text(&run.stderr), text(&check.stderr));
+}
+
+#[test]
+fn a_missing_file_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = jotgate(folder.path(), &["run", "--config", "absent.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let shown = text(&output.stderr);
+    assert!(
+        shown.contains("cannot read absent.toml: No such file"),
+        "{shown}"
+    );
+    assert!(shown.contains("jotgate demo"), "{shown}");
+}
+
+#[test]
+fn keys_and_tokens_made_by_the_command_fit_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = jotgate(
+        folder.path(),
+        &["keys", "generate", "--out", ".", "--kid", "k1"],
+    );
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let again = jotgate(
+        folder.path(),
+        &["keys", "generate", "--out", ".", "--kid", "k1"],
+    );
+    assert_eq!(again.status.code(), Some(2), "it must never overwrite");
+    let minted = jotgate(
+        folder.path(),
+        &[
+            "token",
+            "mint",
+            "--key",
+            "private/k1.pem",
+            "--iss",
+            "me",
+            "--aud",
+            "orders",
+            "--sub",
+            "alice",
+        ],
+    );
+    let token = text(&minted.stdout).trim().to_owned();
+    assert_eq!(token.split('.').count(), 3, "{}", text(&minted.stderr));
+    let inspected = text(&jotgate(folder.path(), &["token", "inspect", &token]).stdout);
+    for expected in ["k1", "alice", "orders", "ES256"] {
+        assert!(
+            inspected.contains(expected),
+            "no {expected} in\n{inspected}"
+        );
+    }
+    assert!(
+        inspected.to_lowercase().contains("not verified"),
+        "{inspected}"
+    );
+}
+
+#[test]
+fn every_command_teaches_by_its_help() {
+    let folder = tempfile::tempdir().unwrap();
+    for (command, expected) in [
+        (vec!["--help"], "jotgate demo"),
+        (vec!["run", "--help"], "--config"),
+        (vec!["check", "--help"], "--config"),
+        (vec!["demo", "--help"], "--dir"),
+        (vec!["keys", "generate", "--help"], "Examples:"),
+        (vec!["token", "mint", "--help"], "jotgate token mint …"),
+        (vec!["token", "inspect", "--help"], "jotgate token inspect"),
+    ] {
+        let output = jotgate(folder.path(), &command);
+        assert!(text(&output.stdout).contains(expected), "{command:?}");
+    }
+}
+
+/// A running command, killed if the test forgets it.
+struct Running {
+    child: Child,
+    lines: std::io::Lines<BufReader<Box<dyn std::io::Read + Send>>>,
+}
+
+impl Running {
+    fn start(folder: &Path, arguments: &[&str], listen: Listen) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jotgate"))
+            .args(arguments)
+            .current_dir(folder)
+            .env_remove("JOTGATE_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stream: Box<dyn std::io::Read + Send> = match listen {
+            Listen::Stdout => Box::new(child.stdout.take().unwrap()),
+            Listen::Stderr => Box::new(child.stderr.take().unwrap()),
+        };
+        Self {
+            child,
+            lines: BufReader::new(stream).lines(),
+        }
+    }
+
+    /// The next line that contains this.
+    fn wait_for(&mut self, text: &str) -> String {
+        for line in self.lines.by_ref() {
+            let line = line.unwrap();
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("it ended without saying {text:?}");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Listen {
+    Stdout,
+    Stderr,
+}
+
+#[tokio::test]
+async fn run_serves_until_a_signal_and_exits_0() {
+    let upstream = Upstream::start().await;
+    for signal in ["TERM", "INT"] {
+        let start = Start::with(&upstream);
+        start.write();
+        let mut running = Running::start(start.folder(), &["run"], Listen::Stderr);
+        running.wait_for("listening");
+        running.signal(signal);
+        running.wait_for("stopped");
+        assert_eq!(running.exit_code(), Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream).extra("[server]\ndrain = \"1h\"\ndrain_idle = \"1h\"\n");
+    start.write();
+    let mut running = Running::start(start.folder(), &["run"], Listen::Stderr);
+    let line = running.wait_for("listener=\"https\"");
+    let port = line.rsplit(':').next().unwrap().trim();
+    // A connection that never says anything keeps the drain waiting.
+    let held = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    running.signal("TERM");
+    running.wait_for("draining");
+    running.signal("TERM");
+    running.wait_for("ended at once");
+    assert!(running.exit_code().is_some());
+    drop(held);
+}
+
+#[test]
+fn the_demo_prints_four_curls_and_cleans_up_after_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Running::start(folder.path(), &["demo"], Listen::Stdout);
+    let line = demo.wait_for("folder ");
+    let made = line.split_whitespace().nth(1).unwrap().to_owned();
+    for _ in 0..4 {
+        demo.wait_for("  curl -i --cacert ");
+    }
+    assert!(Path::new(&made).join("jotgate.toml").exists());
+    demo.signal("INT");
+    assert_eq!(demo.exit_code(), Some(0));
+    assert!(!Path::new(&made).exists(), "{made} is left behind");
+}
+
+#[test]
+fn the_demo_keeps_its_folder_where_it_is_told_and_takes_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Running::start(folder.path(), &["demo", "--dir", "kept"], Listen::Stdout);
+    demo.wait_for("Ctrl-C");
+    demo.signal("TERM");
+    assert_eq!(demo.exit_code(), Some(0));
+    let checked = jotgate(folder.path(), &["check", "--config", "kept/jotgate.toml"]);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    let again = jotgate(folder.path(), &["demo", "--dir", "kept"]);
+    assert_eq!(again.status.code(), Some(2), "{}", text(&again.stdout));
+    assert!(
+        text(&again.stderr).contains("not empty"),
+        "{}",
+        text(&again.stderr)
+    );
+}

@@ -1,0 +1,305 @@
+//! A gateway on free ports, started by the very function that `jotgate run` uses.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jotgate::cli::run;
+use jotgate::clock::Clock;
+use jotgate::server::{Gateway, Surroundings};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::{H1, Signer, Upstream};
+
+/// How to start a gateway. The defaults: one issuer `main` that trusts [`Signer::rsa`], `/api/`
+/// for its tokens, `/public/` for everybody, one upstream.
+pub struct Start {
+    folder: TempDir,
+    routes: String,
+    issuers: String,
+    listen: String,
+    extra: String,
+    clock: Clock,
+    authority: Authority,
+}
+
+/// A certificate authority of the test's own.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn write(&self, names: &[&str], cert: &Path, key: &Path) {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let leaf = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(names).unwrap();
+        std::fs::create_dir_all(cert.parent().unwrap()).unwrap();
+        std::fs::write(cert, params.signed_by(&leaf, &self.issuer).unwrap().pem()).unwrap();
+        std::fs::create_dir_all(key.parent().unwrap()).unwrap();
+        std::fs::write(key, leaf.serialize_pem()).unwrap();
+    }
+}
+
+/// A certificate for these names by an authority that nobody will hear of again.
+pub fn write_certificate(names: &[&str], cert: &Path, key: &Path) {
+    Authority::new().write(names, cert, key);
+}
+
+impl Start {
+    /// The default routes to this upstream.
+    pub fn with(upstream: &Upstream) -> Self {
+        Self::to(&upstream.url())
+    }
+
+    /// The default routes to the upstream at this address.
+    pub fn to(to: &str) -> Self {
+        Self::routes(&format!(
+            r#"
+            [[route]]
+            path = "/api/"
+            to = "{to}"
+            auth = "main"
+            [[route]]
+            path = "/public/"
+            to = "{to}"
+            auth = "public"
+            "#
+        ))
+    }
+
+    /// These routes, in TOML.
+    pub fn routes(routes: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Signer::rsa().write_public(&folder.path().join("keys/main.pem"));
+        let authority = Authority::new();
+        let certs = folder.path().join("certs");
+        authority.write(
+            &["localhost", "api.test", "127.0.0.1"],
+            &certs.join("tls.crt"),
+            &certs.join("tls.key"),
+        );
+        let issuers = r#"
+            [issuer.main]
+            iss = "https://issuer.test"
+            aud = "api"
+            keys = "keys/"
+        "#;
+        Self {
+            folder,
+            routes: routes.to_owned(),
+            issuers: issuers.to_owned(),
+            listen: String::new(),
+            extra: String::new(),
+            clock: Clock::system(),
+            authority,
+        }
+    }
+
+    /// Instead of the default issuer.
+    pub fn issuers(mut self, issuers: &str) -> Self {
+        self.issuers = issuers.to_owned();
+        self
+    }
+
+    /// Further keys of `[listen]`.
+    pub fn listen(mut self, listen: &str) -> Self {
+        self.listen = listen.to_owned();
+        self
+    }
+
+    /// Further tables, such as `[limits]`.
+    pub fn extra(mut self, extra: &str) -> Self {
+        self.extra.push_str(extra);
+        self
+    }
+
+    /// Another clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// A certificate for these names in `certs/NAME.crt` and `.key`; the table is for `extra`.
+    pub fn certificate(self, name: &str, names: &[&str]) -> Self {
+        let certs = self.folder.path().join("certs");
+        self.authority.write(
+            names,
+            &certs.join(format!("{name}.crt")),
+            &certs.join(format!("{name}.key")),
+        );
+        self.extra(&format!(
+            "\n[[certificate]]\ncert = \"certs/{name}.crt\"\nkey = \"certs/{name}.key\"\n"
+        ))
+    }
+
+    /// A file in the configuration's folder.
+    pub fn file(self, path: &str, contents: impl AsRef<[u8]>) -> Self {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+        self
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The authority's certificate, for clients.
+    pub fn authority(&self) -> &str {
+        &self.authority.pem
+    }
+
+    /// Writes the configuration and returns its path.
+    pub fn write(&self) -> PathBuf {
+        let text = format!(
+            r#"
+            [listen]
+            https = "127.0.0.1:0"
+            http = "127.0.0.1:0"
+            admin = "127.0.0.1:0"
+            cert = "certs/tls.crt"
+            key = "certs/tls.key"
+            {}
+            {}
+            {}
+            {}
+            "#,
+            self.listen, self.issuers, self.routes, self.extra
+        );
+        let path = self.folder.path().join("jotgate.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Starts it.
+    pub fn start(self) -> TestGateway {
+        jotgate::crypto::install();
+        let loaded = run::load(&self.write()).unwrap_or_else(|error| panic!("{error}"));
+        let log = Log::default();
+        let surroundings = Surroundings {
+            clock: self.clock.clone(),
+            access_log: Box::new(log.clone()),
+        };
+        let gateway = run::start(&loaded, surroundings).unwrap();
+        TestGateway {
+            gateway,
+            log,
+            authority: self.authority.pem.clone(),
+            _folder: self.folder,
+        }
+    }
+}
+
+/// A running gateway. It ends when it is dropped.
+pub struct TestGateway {
+    pub gateway: Gateway,
+    log: Log,
+    authority: String,
+    _folder: TempDir,
+}
+
+impl TestGateway {
+    pub fn https(&self) -> SocketAddr {
+        self.gateway.addresses().https[0]
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.gateway.addresses().http[0]
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.gateway.addresses().admin[0]
+    }
+
+    /// The authority's certificate, for clients.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// A new HTTP/1.1 connection to `localhost`.
+    pub async fn h1(&self) -> H1 {
+        H1::connect(self, Some("localhost")).await
+    }
+
+    /// The access events that have been written, once there are this many.
+    pub async fn events(&self, count: usize) -> Vec<Value> {
+        loop {
+            let changed = self.log.changed.notified();
+            let events = self.log.events();
+            if events.len() >= count {
+                assert_eq!(events.len(), count, "{events:#?}");
+                return events;
+            }
+            tokio::time::timeout(PATIENCE, changed)
+                .await
+                .unwrap_or_else(|_| {
+                    panic!(
+                        "only {} of {count} events: {:#?}",
+                        events.len(),
+                        self.log.events()
+                    )
+                });
+        }
+    }
+
+    /// The only access event.
+    pub async fn event(&self) -> Value {
+        self.events(1).await.remove(0)
+    }
+
+    /// Everything written to the access log.
+    pub fn log_text(&self) -> String {
+        String::from_utf8(self.log.bytes.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An access log that a test can wait on.
+#[derive(Clone, Default)]
+struct Log {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    changed: Arc<Notify>,
+}
+
+impl Log {
+    fn events(&self) -> Vec<Value> {
+        let bytes = self.bytes.lock().unwrap();
+        str::from_utf8(&bytes)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.lock().unwrap().extend_from_slice(bytes);
+        self.changed.notify_one();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

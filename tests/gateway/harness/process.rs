@@ -1,0 +1,118 @@
+//! The program itself, in a process of its own: for what a test cannot see from inside.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use super::Start;
+
+/// A running `jotgate run`. It is killed when it is dropped.
+pub struct Process {
+    child: Child,
+    readers: Vec<JoinHandle<()>>,
+    written: Arc<Mutex<String>>,
+    pub https: SocketAddr,
+    pub admin: SocketAddr,
+    pub authority: String,
+    _start: Start,
+}
+
+impl Process {
+    /// Starts the program with this filter for its messages.
+    pub fn start(start: Start, log: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jotgate"))
+            .arg("run")
+            .arg("--config")
+            .arg(start.write())
+            .args(["--log", log])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let written = Arc::new(Mutex::new(String::new()));
+        let (lines, announced) = std::sync::mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let readers = vec![
+            collect(stderr, written.clone(), Some(lines)),
+            collect(stdout, written.clone(), None),
+        ];
+        let mut found = [None, None];
+        while found.contains(&None) {
+            let line: String = announced
+                .recv()
+                .unwrap_or_else(|_| panic!("it ended: {}", written.lock().unwrap()));
+            for (address, listener) in found.iter_mut().zip(["https", "admin"]) {
+                if line.contains(&format!("listener=\"{listener}\"")) {
+                    let text = line.split("address=").nth(1).unwrap();
+                    let text = text.split_whitespace().next().unwrap();
+                    *address = Some(text.parse().unwrap());
+                }
+            }
+        }
+        Self {
+            child,
+            readers,
+            written,
+            https: found[0].unwrap(),
+            admin: found[1].unwrap(),
+            authority: start.authority().to_owned(),
+            _start: start,
+        }
+    }
+
+    /// The memory it holds now, in bytes.
+    pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory it ever held, in bytes.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        let kilobytes = line.split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Ends it and returns everything that it wrote, to either stream.
+    pub fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        std::mem::take(&mut *self.written.lock().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(
+    reader: impl BufRead + Send + 'static,
+    written: Arc<Mutex<String>>,
+    lines: Option<std::sync::mpsc::Sender<String>>,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in reader.lines() {
+            let line = line.unwrap();
+            let mut written = written.lock().unwrap();
+            written.push_str(&line);
+            written.push('\n');
+            if let Some(lines) = &lines {
+                let _ = lines.send(line);
+            }
+        }
+    })
+}

@@ -1,0 +1,26 @@
+//! The gateway, seen from outside: real sockets, real TLS, real files, keys made at run time.
+
+// One binary: what a module shares with the others is public, and cannot be reached from outside.
+#![allow(unreachable_pub)]
+// All of this is test code, where a panic is how to say that something is wrong; clippy counts
+// only the bodies of tests as such.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod architecture;
+mod bodies;
+mod command;
+mod credentials;
+mod framing;
+mod harness;
+mod http2;
+mod hygiene;
+mod identity;
+mod keys;
+mod life;
+mod probe;
+mod redirect;
+mod smoke;
+mod targets;
+mod tls;
+mod tokens;
+mod vectors;
