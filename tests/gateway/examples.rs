@@ -1,0 +1,95 @@
+//! Every configuration that is shown to users loads, with fresh keys in the places it names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jotgate::cli::run;
+use jotgate::config::{self, KeyMaterial, Source};
+use jotgate::crypto::{self, KeyKind};
+
+use crate::harness::{Signer, write_certificate};
+
+#[test]
+fn every_file_in_config_loads() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut files: Vec<PathBuf> = [root.clone(), root.join("examples")]
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        loads(
+            &fs::read_to_string(&file).unwrap(),
+            &file.display().to_string(),
+        );
+    }
+}
+
+#[test]
+fn every_configuration_in_the_readme_loads() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(readme).unwrap();
+    let whole: Vec<&str> = text
+        .split("```toml\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .filter(|block| block.contains("[listen]") && block.contains("[[route]]"))
+        .collect();
+    assert!(!whole.is_empty(), "the README shows no whole configuration");
+    for block in whole {
+        loads(block, block);
+    }
+}
+
+/// Loads a configuration in a folder of its own, where everything that it names is made.
+fn loads(text: &str, name: &str) {
+    crypto::install();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jotgate.toml");
+    fs::write(&path, text).unwrap();
+    let (config, problems) = config::parse(&Source::read(&path).unwrap());
+    assert!(!problems.has_errors(), "{name}: {problems:#?}");
+    for pair in &config.certificates {
+        write_certificate(&["localhost"], &pair.cert.value, &pair.key.value);
+    }
+    for issuer in &config.issuers {
+        match &issuer.keys {
+            KeyMaterial::Public(sources) => {
+                for source in sources {
+                    make_keys(&source.value.path, issuer.algorithms.as_deref());
+                }
+            }
+            KeyMaterial::Secret { path, .. } => {
+                fs::create_dir_all(path.value.parent().unwrap()).unwrap();
+                fs::write(
+                    &path.value,
+                    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_",
+                )
+                .unwrap();
+            }
+        }
+    }
+    if let Err(error) = run::load(&path) {
+        panic!("{name}: {error}");
+    }
+}
+
+fn make_keys(path: &Path, algorithms: Option<&[jotgate::keys::Algorithm]>) {
+    let wants_ec = algorithms.is_some_and(|all| all.iter().any(|a| a.name() == "ES256"));
+    let signer = if wants_ec {
+        Signer::new(KeyKind::P256)
+    } else {
+        Signer::new(KeyKind::Rsa2048)
+    };
+    if path.extension().is_some() {
+        signer.write_public(path);
+    } else {
+        signer.write_public(&path.join("one.pem"));
+    }
+}
