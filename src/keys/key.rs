@@ -14,6 +14,7 @@ use jsonwebtoken::DecodingKey;
 use super::algorithm::{Algorithm, AlgorithmSet};
 use super::material::{Material, Unfit};
 use super::weak;
+use crate::clock::NumericDate;
 use crate::crypto;
 
 /// A key that verifies signatures with the algorithms it owns and no others.
@@ -24,6 +25,7 @@ pub struct Key {
     algorithms: AlgorithmSet,
     description: String,
     origin: Origin,
+    expires: Option<NumericDate>,
     decoding: DecodingKey,
 }
 
@@ -48,6 +50,12 @@ impl Key {
     /// What it is, for people: `RSA 2048 bits`, `P-256`, `Ed25519`, `HMAC 256 bits`.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// When the certificate that it came in ends. It is for the operator to see: tokens have
+    /// dates of their own.
+    pub fn expires(&self) -> Option<NumericDate> {
+        self.expires
     }
 
     /// Where it was read.
@@ -93,6 +101,7 @@ impl Key {
             algorithms,
             description,
             origin,
+            expires: None,
             decoding,
         })
     }
@@ -135,8 +144,15 @@ impl Key {
             algorithms,
             description: format!("HMAC {} bits", secret.len() * 8),
             origin,
+            expires: None,
             decoding: DecodingKey::from_secret(secret),
         })
+    }
+
+    /// The same key out of a certificate that ends then.
+    pub(super) fn expiring(mut self, expires: Option<NumericDate>) -> Self {
+        self.expires = expires;
+        self
     }
 
     /// The same key under the name `kid`.

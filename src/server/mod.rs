@@ -341,7 +341,7 @@ fn inventory(snapshot: &Snapshot) -> Inventory {
             inventory.add_key(
                 &issuer.name,
                 key.kid().or(key.thumbprint()).unwrap_or("-"),
-                None,
+                key.expires().map(|at| at.seconds().cast_signed()),
             );
         }
     }

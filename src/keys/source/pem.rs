@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Contents, Fault, der, undecodable};
+use crate::clock::NumericDate;
 use crate::keys::algorithm::AlgorithmSet;
 use crate::keys::key::{Key, Origin, Place};
 use crate::keys::material::Material;
@@ -102,9 +103,9 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Contents {
     for block in blocks {
         let place = Place::Line(block.line);
         match read(block, &mut issued_by, &mut contents.warnings) {
-            Ok(Some((material, allowed))) => {
-                match Key::admit(&material, allowed, Origin::new(path, place)) {
-                    Ok(key) => contents.keys.push(key),
+            Ok(Some(found)) => {
+                match Key::admit(&found.material, found.allowed, Origin::new(path, place)) {
+                    Ok(key) => contents.keys.push(key.expiring(found.expires)),
                     Err(unfit) => contents.faults.push((place, unfit.into())),
                 }
             }
@@ -115,12 +116,30 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Contents {
     contents
 }
 
+/// A key as a block holds it.
+struct Found {
+    material: Material,
+    allowed: AlgorithmSet,
+    /// When the certificate around it ends.
+    expires: Option<NumericDate>,
+}
+
+impl From<(Material, AlgorithmSet)> for Found {
+    fn from((material, allowed): (Material, AlgorithmSet)) -> Self {
+        Self {
+            material,
+            allowed,
+            expires: None,
+        }
+    }
+}
+
 /// Reads one block; `None` if it is sound and still not a key.
 fn read(
     block: Block<'_>,
     issued_by: &mut Option<Vec<u8>>,
     warnings: &mut Vec<String>,
-) -> Result<Option<(Material, AlgorithmSet)>, Fault> {
+) -> Result<Option<Found>, Fault> {
     if block.label.ends_with(PRIVATE_KEY) {
         return Err(
             Fault::new("holds a private key; jotgate verifies with the public half").hint(
@@ -129,8 +148,8 @@ fn read(
         );
     }
     match block.label {
-        "PUBLIC KEY" => der::public_key(&block.der?).map(Some),
-        "RSA PUBLIC KEY" => der::rsa_public_key(&block.der?).map(Some),
+        "PUBLIC KEY" => der::public_key(&block.der?).map(|key| Some(key.into())),
+        "RSA PUBLIC KEY" => der::rsa_public_key(&block.der?).map(|key| Some(key.into())),
         "CERTIFICATE" => certificate(&block.der?, block.line, issued_by, warnings),
         stranger => Err(Fault::new(format!(
             "a PEM block of the unknown kind {:?}",
@@ -147,7 +166,7 @@ fn certificate(
     line: usize,
     issued_by: &mut Option<Vec<u8>>,
     warnings: &mut Vec<String>,
-) -> Result<Option<(Material, AlgorithmSet)>, Fault> {
+) -> Result<Option<Found>, Fault> {
     let certificate = der::certificate(der)?;
     let (subject, issuer) = (
         certificate.subject().as_raw(),
@@ -169,7 +188,12 @@ fn certificate(
             validity.not_before, validity.not_after
         ));
     }
-    der::from_info(certificate.public_key()).map(Some)
+    let ends = certificate.validity().not_after.timestamp();
+    let found = Found::from(der::from_info(certificate.public_key())?);
+    Ok(Some(Found {
+        expires: Some(NumericDate::from_seconds(u64::try_from(ends).unwrap_or(0))),
+        ..found
+    }))
 }
 
 /// The label of a BEGIN or END line.
