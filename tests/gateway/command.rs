@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::harness::{Start, Upstream};
+use crate::harness::{Start, Upstream, write_certificate};
 
 fn jotgate(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_jotgate"))
@@ -180,6 +180,37 @@ fn keys_and_tokens_made_by_the_command_fit_together() {
     assert!(
         inspected.to_lowercase().contains("not verified"),
         "{inspected}"
+    );
+    // With a configuration, it tells which issuer and key the token would meet.
+    let config = r#"
+        [listen]
+        https = "127.0.0.1:8443"
+        cert = "tls.crt"
+        key = "tls.key"
+        [issuer.mine]
+        iss = "me"
+        aud = "orders"
+        keys = "public/"
+        [[route]]
+        path = "/"
+        to = "http://127.0.0.1:3000"
+        auth = "mine"
+    "#;
+    fs::write(folder.path().join("jotgate.toml"), config).unwrap();
+    let at = |name| folder.path().join(name);
+    write_certificate(&["localhost"], &at("tls.crt"), &at("tls.key"));
+    let judge = |token: &str| {
+        let arguments = ["token", "inspect", "--config", "jotgate.toml", token];
+        text(&jotgate(folder.path(), &arguments).stdout)
+    };
+    let judged = judge(&token);
+    for expected in ["issuer   mine (me)", "key      k1: P-256", "verdict  good"] {
+        assert!(judged.contains(expected), "no {expected} in\n{judged}");
+    }
+    let judged = judge(token.trim_end_matches(|c| c != '.'));
+    assert!(
+        judged.contains("verdict  refused: malformed_token"),
+        "{judged}"
     );
 }
 
