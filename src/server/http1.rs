@@ -97,11 +97,12 @@ where
     let mut check = pin!(sleep_until(Instant::now() + park_after));
     let mut drain = pin!(phase.reached(Phase::Draining));
     let ended = std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
-            return Poll::Ready(Some(result));
-        }
+        // First, so that an answer which is due in this very moment says so already.
         if !downstream.closing.get() && drain.as_mut().poll(cx).is_ready() {
             downstream.closing.set(true);
+        }
+        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Some(result));
         }
         let is_idle =
             downstream.in_flight.is_zero() && activity.is_flushed() && !activity.is_in_head();
