@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -16,6 +17,7 @@ use tracing::debug;
 use super::answer::Answer;
 use super::http1::Deadlines;
 use super::phase::{Phase, PhaseWatch};
+use super::stream::{Activity, Watched};
 use crate::proxy::Downstream;
 
 /// Serves one connection to its end.
@@ -38,10 +40,13 @@ pub(super) async fn serve<S>(
         let (answer, downstream) = (answer.clone(), downstream.clone());
         async move { answer.to(request, &downstream).await }
     });
-    let mut connection = pin!(builder(max_streams).serve_connection(TokioIo::new(stream), service));
+    let activity = Rc::new(Activity::default());
+    let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));
+    let mut connection = pin!(builder(max_streams).serve_connection(io, service));
 
     let mut saying_goodbye = false;
     let mut idle_since = (Instant::now(), 0);
+    let mut quiet_from = 0;
     let mut check = pin!(sleep_until(Instant::now() + deadlines.header));
     let mut drain = pin!(phase.reached(Phase::Draining));
     std::future::poll_fn(|cx| {
@@ -58,6 +63,12 @@ pub(super) async fn serve<S>(
         }
         if !requests.is_zero() || requests.total() != idle_since.1 {
             idle_since = (Instant::now(), requests.total());
+            quiet_from = activity.bytes();
+        }
+        // PING, SETTINGS and their kin are answered by the library for as long as they come.
+        if activity.bytes() - quiet_from > MAX_BYTES_WITHOUT_STREAM {
+            debug!(%peer, "a flood of frames without a stream");
+            return Poll::Ready(());
         }
         if check.as_mut().poll(cx).is_ready() {
             let patience = if requests.total() == 0 {
@@ -128,6 +139,10 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A peer that vanished without a word is found out by its missing answers.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a peer may send while no stream is open: some thousand control frames, and far more than
+/// an honest one has reason to. A refused head counts, too.
+const MAX_BYTES_WITHOUT_STREAM: u64 = 128 * 1024;
 
 /// How long a peer may take to go after GOAWAY when it has nothing left to do.
 const GOODBYE: Duration = Duration::from_secs(5);

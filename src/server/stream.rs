@@ -19,6 +19,7 @@ pub(super) struct Activity {
     unflushed: Cell<bool>,
     /// Counts the reads, so that a pause can be told from one.
     reads: Cell<u64>,
+    bytes: Cell<u64>,
 }
 
 impl Activity {
@@ -36,6 +37,11 @@ impl Activity {
     /// empty.
     pub(super) fn is_flushed(&self) -> bool {
         !self.unflushed.get()
+    }
+
+    /// How many bytes were read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
     }
 
     /// How many reads there were.
@@ -81,7 +87,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             self.put_back.advance(length);
             Poll::Ready(Ok(()))
         };
-        if buf.filled().len() > before {
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.activity
+                .bytes
+                .set(self.activity.bytes.get() + read as u64);
             self.activity.in_head.set(true);
             self.activity.reads.set(self.activity.reads.get() + 1);
         }

@@ -294,6 +294,30 @@ async fn t115_pings_whose_answers_nobody_reads_are_no_longer_read_either() {
 }
 
 #[tokio::test]
+async fn t115_a_flood_of_pings_or_settings_without_a_stream_ends_the_connection() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    for one in [
+        frame(PING, 0, 0, b"pingpong"),
+        frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]),
+    ] {
+        let (count, mut answered) = (50_000, 0);
+        let mut frames = Frames::connect(&gateway).await;
+        while answered < count && frames.send(&one.repeat(100)).await {
+            // Each batch is read, so that it is the count that ends it and not a full socket.
+            for _ in 0..100 {
+                if frames.next().await.is_none() {
+                    break;
+                }
+                answered += 1;
+            }
+        }
+        assert!(answered < 15_000, "{answered} were answered");
+    }
+    assert_serves(&gateway).await;
+}
+
+#[tokio::test]
 async fn t116_streams_that_we_are_made_to_reset_are_counted_and_cancelled_upstream() {
     let upstream = silent().await;
     let gateway = Start::to(&upstream.url()).start();
