@@ -81,7 +81,7 @@ async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let activity = Rc::new(Activity::default());
+    let activity = Activity::of(&downstream.in_flight);
     let io = TokioIo::new(Watched::new(stream, read, activity.clone()));
     let service = service_fn(|request| {
         activity.head_completed();

@@ -10,9 +10,12 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::proxy::InFlight;
+
 /// What hyper has done with a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
+    in_flight: InFlight,
     /// Bytes were read since the last head was complete.
     in_head: Cell<bool>,
     /// Bytes were written and not flushed yet.
@@ -23,6 +26,17 @@ pub(super) struct Activity {
 }
 
 impl Activity {
+    /// Of a connection that counts its requests there.
+    pub(super) fn of(in_flight: &InFlight) -> Rc<Self> {
+        Rc::new(Self {
+            in_flight: in_flight.clone(),
+            in_head: Cell::new(false),
+            unflushed: Cell::new(false),
+            reads: Cell::new(0),
+            bytes: Cell::new(0),
+        })
+    }
+
     /// A head is complete; what is read now belongs to its body, or to the next.
     pub(super) fn head_completed(&self) {
         self.in_head.set(false);
@@ -92,7 +106,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             self.activity
                 .bytes
                 .set(self.activity.bytes.get() + read as u64);
-            self.activity.in_head.set(true);
+            // While a request is in flight, what is read is its body.
+            if self.activity.in_flight.is_zero() {
+                self.activity.in_head.set(true);
+            }
             self.activity.reads.set(self.activity.reads.get() + 1);
         }
         result

@@ -613,3 +613,22 @@ async fn p28_a_client_that_goes_away_takes_its_request_along() {
         (&499.into(), &"client_closed".into())
     );
 }
+
+#[tokio::test]
+async fn a_connection_that_has_sent_a_body_may_be_idle_for_as_long_as_any_other() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream)
+        .extra("[limits]\nheader_timeout = \"400ms\"\n")
+        .start();
+    let mut client = gateway.h1().await;
+    client
+        .send("POST /public/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
+        .await;
+    // Apart from the head, so that it is read on its own.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.send("body").await;
+    assert_eq!(client.answer().await.status, 200);
+    // The pause is the input: longer than a head may take, and far shorter than the idle time.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(client.get("/public/y", &[]).await.status, 200);
+}
