@@ -1,15 +1,15 @@
 //! A permit becomes a request upstream, and what comes back becomes an answer.
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::{Body, Incoming};
+use http::{Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::admit::Admission;
 use super::body::{Progress, RequestBody, Source, State};
 use super::exchange::Exchange;
-use super::headers::{RequestRules, rewrite_request, rewrite_response};
+use super::headers::{Framing, RequestRules, rewrite_request, rewrite_response};
 use super::rejection::Rejection;
 use crate::upstream::SendError;
 
@@ -84,16 +84,10 @@ fn upstream_request(
             } else {
                 &admission.host
             },
+            framing: Framing::of(&body),
             permit: &admission.permit,
         },
     );
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        // Said outright, or hyper would send a GET without the body that it has.
-        headers.insert(
-            header::TRANSFER_ENCODING,
-            HeaderValue::from_static("chunked"),
-        );
-    }
     let mut request = Request::new(RequestBody::new(
         body,
         route.max_body,

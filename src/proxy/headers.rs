@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body::Body;
 
 use crate::policy::{Permit, ReservedNames};
 
@@ -26,7 +27,29 @@ pub(super) struct RequestRules<'a> {
     pub(super) client_host: &'a HeaderValue,
     /// The host that the upstream is told.
     pub(super) upstream_host: &'a HeaderValue,
+    pub(super) framing: Framing,
     pub(super) permit: &'a Permit,
+}
+
+/// How the upstream is told where the body ends (RFC 9112 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is none.
+    NoBody,
+    /// After so many bytes.
+    Length(u64),
+    /// When the last chunk says so.
+    Chunked,
+}
+
+impl Framing {
+    /// What is known of a body before its first byte.
+    pub(super) fn of(body: &impl Body) -> Self {
+        if body.is_end_stream() {
+            return Self::NoBody;
+        }
+        body.size_hint().exact().map_or(Self::Chunked, Self::Length)
+    }
 }
 
 /// Turns the client's fields into what the upstream gets.
@@ -41,6 +64,7 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>)
         headers.remove(header::AUTHORIZATION);
     }
     join_cookies(headers);
+    write_framing(headers, rules.framing);
     write_observed(headers, rules);
     for (name, value) in rules.permit.identity() {
         headers.insert(name.clone(), value.clone());
@@ -121,6 +145,29 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
     if let Ok(joined) = HeaderValue::from_bytes(&joined) {
         headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Writes the framing anew, in one line, from the body that is sent: whatever the client said,
+/// and however often, was for its own connection.
+fn write_framing(headers: &mut HeaderMap, framing: Framing) {
+    let had_length = headers.remove(header::CONTENT_LENGTH).is_some();
+    match framing {
+        // Some upstreams answer 411 to a POST that says nothing.
+        Framing::NoBody if had_length => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Framing::NoBody => {}
+        Framing::Length(length) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // Said outright, or hyper would send a GET without the body that it has.
+        Framing::Chunked => {
+            headers.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
     }
 }
 
@@ -223,7 +270,11 @@ mod tests {
         headers
     }
 
-    fn rewritten(mut headers: HeaderMap) -> HeaderMap {
+    fn rewritten(headers: HeaderMap) -> HeaderMap {
+        rewritten_with(headers, Framing::NoBody)
+    }
+
+    fn rewritten_with(mut headers: HeaderMap, framing: Framing) -> HeaderMap {
         let host = HeaderValue::from_static("api.example");
         let reserved: ReservedNames = [HeaderName::from_static("x-role")].into_iter().collect();
         rewrite_request(
@@ -237,6 +288,7 @@ mod tests {
                 pseudonym: "jotgate-test",
                 client_host: &host,
                 upstream_host: &host,
+                framing,
                 permit: &Permit::public(),
             },
         );
@@ -246,6 +298,27 @@ mod tests {
     /// A name as CGI and WSGI fold it.
     fn folded(name: &HeaderName) -> String {
         name.as_str().replace('_', "-")
+    }
+
+    #[test]
+    fn t101_the_framing_is_written_anew_in_one_line() {
+        let length = |value: &str| ("content-length".to_owned(), value.to_owned());
+        let twice = [length("5"), length("5")];
+        for (framing, content_length, transfer_encoding) in [
+            (Framing::Length(5), vec!["5"], vec![]),
+            (Framing::NoBody, vec!["0"], vec![]),
+            (Framing::Chunked, vec![], vec!["chunked"]),
+        ] {
+            let after = rewritten_with(headers(&twice, &[]), framing);
+            let all = |name| after.get_all(name).iter().collect::<Vec<_>>();
+            assert_eq!(all(header::CONTENT_LENGTH), content_length, "{framing:?}");
+            assert_eq!(
+                all(header::TRANSFER_ENCODING),
+                transfer_encoding,
+                "{framing:?}"
+            );
+        }
+        assert!(!rewritten(headers(&[], &[])).contains_key(header::CONTENT_LENGTH));
     }
 
     proptest! {
