@@ -66,16 +66,23 @@ impl Signer {
                 json!({"kty": "EC", "crv": "P-384", "x": text(x), "y": text(y)})
             }
             KeyKind::Ed25519 => json!({"kty": "OKP", "crv": "Ed25519", "x": text(last(32))}),
-            KeyKind::Rsa2048 => json!({"kty": "RSA", "n": text(self.rsa_modulus()), "e": "AQAB"}),
-            KeyKind::Rsa3072 | KeyKind::Rsa4096 => unimplemented!("no test needs it"),
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+                json!({"kty": "RSA", "n": text(self.rsa_modulus()), "e": "AQAB"})
+            }
         }
     }
 
-    /// The modulus of an RSA key of 2048 bits, whose exponent is 65537.
+    /// The modulus of an RSA key, whose exponent is 65537.
     pub fn rsa_modulus(&self) -> &[u8] {
+        let bytes = match self.kind {
+            KeyKind::Rsa2048 => 256,
+            KeyKind::Rsa3072 => 384,
+            KeyKind::Rsa4096 => 512,
+            KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 => panic!("no RSA key"),
+        };
         let spki = &self.pair.public_spki_der;
         let end = spki.len() - [2, 3, 1, 0, 1].len();
-        &spki[end - 256..end]
+        &spki[end - bytes..end]
     }
 
     /// The RFC 7638 thumbprint.
