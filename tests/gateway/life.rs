@@ -155,7 +155,7 @@ async fn a_parked_connection_serves_on() {
     for _ in 0..2 {
         assert_eq!(client.get("/public/", &[]).await.status, 200);
         // Long enough for the gateway to have taken the stream back.
-        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        stays_open(&mut client, Duration::from_millis(1_300)).await;
     }
     // The first byte alone, so that it and the rest come by different ways.
     client.send(&GET[..1]).await;
@@ -538,7 +538,7 @@ async fn a_slow_answers_body_is_not_timed() {
         .await;
     assert_eq!(client.head_answer().await.status, 200);
     assert_eq!(client.bytes(1).await, b"o");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    stays_open(&mut client, Duration::from_millis(300)).await;
     upstream.send("k").await;
     assert_eq!(client.bytes(1).await, b"k");
     assert_eq!(gateway.event().await["reason"], "ok");
@@ -616,19 +616,28 @@ async fn p28_a_client_that_goes_away_takes_its_request_along() {
 
 #[tokio::test]
 async fn a_connection_that_has_sent_a_body_may_be_idle_for_as_long_as_any_other() {
-    let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream)
+    let stage = Stage::open().await;
+    let gateway = route(&stage.url(), "")
         .extra("[limits]\nheader_timeout = \"400ms\"\n")
         .start();
     let mut client = gateway.h1().await;
     client
-        .send("POST /public/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
+        .send("POST /public/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
         .await;
-    // Apart from the head, so that it is read on its own.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The head has gone through before the body is sent, so the two are read apart.
+    let mut upstream = stage.enter().await;
+    upstream.head_text().await;
     client.send("body").await;
+    assert_eq!(upstream.bytes(4).await, b"body");
+    upstream.send(OK).await;
     assert_eq!(client.answer().await.status, 200);
-    // The pause is the input: longer than a head may take, and far shorter than the idle time.
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
-    assert_eq!(client.get("/public/y", &[]).await.status, 200);
+    stays_open(&mut client, Duration::from_millis(1_200)).await;
+}
+
+/// Watches a connection for a while, in which it must not close and nothing must come.
+async fn stays_open(client: &mut H1, pause: Duration) {
+    assert!(
+        timeout(pause, client.is_closed()).await.is_err(),
+        "it was closed, or something came"
+    );
 }
