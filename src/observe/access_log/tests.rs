@@ -1,0 +1,194 @@
+//! Tests of `access_log`.
+
+use super::*;
+use crate::observe::Readiness;
+use crate::observe::event::tests::event;
+
+/// A sink that shows every write to the test and does what the test answers; once the test
+/// drops its end, it takes everything.
+struct Puppet {
+    offered: Sender<Vec<u8>>,
+    answers: Receiver<io::Result<usize>>,
+}
+
+impl Write for Puppet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.offered.send(bytes.to_vec());
+        let taken = self.answers.recv().unwrap_or(Ok(bytes.len()))?;
+        Ok(taken.min(bytes.len()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Stage {
+    log: AccessLog,
+    writer: AccessLogWriter,
+    offered: Receiver<Vec<u8>>,
+    answers: Sender<io::Result<usize>>,
+    dropped: Counter,
+}
+
+fn stage() -> Stage {
+    let metrics = Metrics::new(&Readiness::starting());
+    let (offer, offered) = channel();
+    let (answers, answered) = channel();
+    let sink = Puppet {
+        offered: offer,
+        answers: answered,
+    };
+    let (log, writer) = AccessLog::start(Box::new(sink), LogFormat::Text, &metrics).unwrap();
+    Stage {
+        log,
+        writer,
+        offered,
+        answers,
+        dropped: metrics.access_log_dropped.clone(),
+    }
+}
+
+fn numbered(number: u64) -> AccessEvent {
+    AccessEvent {
+        generation: number,
+        ..event()
+    }
+}
+
+fn line(number: u64) -> Vec<u8> {
+    let mut line = String::new();
+    numbered(number).write_line(LogFormat::Text, &mut line);
+    line.into_bytes()
+}
+
+#[test]
+fn a_blocked_reader_costs_lines_but_no_request_waits() {
+    let stage = stage();
+    stage.log.submit(&numbered(0));
+    assert_eq!(stage.offered.recv().unwrap(), line(0));
+    // The writer is stuck in its sink now: exactly the queue's capacity fits.
+    let capacity = QUEUE_LINES as u64;
+    for number in 1..=capacity + 7 {
+        stage.log.submit(&numbered(number));
+    }
+    assert_eq!(stage.dropped.get(), 7);
+
+    drop((stage.log, stage.answers));
+    assert!(stage.writer.finish(LONG));
+    let rest: Vec<u8> = stage.offered.try_iter().flatten().collect();
+    let expected: Vec<u8> = (1..=capacity).flat_map(line).collect();
+    assert!(rest == expected, "every queued line once, in order");
+    assert_eq!(stage.dropped.get(), 7);
+}
+
+#[test]
+fn hostile_lines_are_bounded_in_bytes() {
+    let stage = stage();
+    let hostile = AccessEvent {
+        path: "\u{1}".repeat(2_000),
+        ..event()
+    };
+    let mut line = String::new();
+    hostile.write_line(LogFormat::Text, &mut line);
+    stage.log.submit(&hostile);
+    assert_eq!(stage.offered.recv().unwrap(), line.as_bytes());
+
+    let room = QUEUE_BYTES / line.len();
+    assert!(room < QUEUE_LINES);
+    for _ in 0..room + 5 {
+        stage.log.submit(&hostile);
+    }
+    assert_eq!(stage.dropped.get(), 5);
+
+    // What the writer has taken is room again.
+    drop(stage.answers);
+    while stage.log.queued_bytes.load(Ordering::Relaxed) > 0 {
+        stage.offered.recv_timeout(LONG).unwrap();
+    }
+    stage.log.submit(&hostile);
+    drop(stage.log);
+    assert!(stage.writer.finish(LONG));
+    assert_eq!(stage.dropped.get(), 5);
+}
+
+#[test]
+fn a_failing_sink_is_tried_again_and_a_torn_line_is_ended() {
+    let stage = stage();
+    let answer = |answer| stage.answers.send(answer).unwrap();
+
+    stage.log.submit(&numbered(1));
+    assert_eq!(stage.offered.recv().unwrap(), line(1));
+    answer(Err(ErrorKind::BrokenPipe.into()));
+
+    stage.log.submit(&numbered(2));
+    assert_eq!(stage.offered.recv().unwrap(), line(2));
+    assert_eq!(stage.dropped.get(), 1);
+    answer(Ok(5));
+    assert_eq!(stage.offered.recv().unwrap(), line(2)[5..]);
+    answer(Err(ErrorKind::StorageFull.into()));
+
+    stage.log.submit(&numbered(3));
+    assert_eq!(stage.offered.recv().unwrap(), b"\n");
+    assert_eq!(stage.dropped.get(), 2);
+    answer(Ok(1));
+    assert_eq!(stage.offered.recv().unwrap(), line(3));
+    answer(Ok(usize::MAX));
+
+    drop((stage.log, stage.answers));
+    assert!(stage.writer.finish(LONG));
+    assert_eq!(stage.dropped.get(), 2);
+}
+
+#[test]
+fn an_interrupted_or_full_pipe_loses_nothing() {
+    let stage = stage();
+    for kind in [ErrorKind::Interrupted, ErrorKind::WouldBlock] {
+        stage.answers.send(Err(kind.into())).unwrap();
+    }
+    stage.log.submit(&numbered(1));
+    drop((stage.log, stage.answers));
+    assert!(stage.writer.finish(LONG));
+    assert_eq!(stage.offered.iter().collect::<Vec<_>>(), vec![line(1); 3]);
+    assert_eq!(stage.dropped.get(), 0);
+}
+
+#[test]
+fn a_sleeping_reader_does_not_keep_the_process() {
+    let stage = stage();
+    stage.log.submit(&numbered(1));
+    stage.offered.recv().unwrap();
+    drop(stage.log);
+    assert!(!stage.writer.finish(Duration::from_millis(1)));
+}
+
+#[test]
+fn a_forgotten_handle_does_not_keep_the_process() {
+    let stage = stage();
+    assert!(!stage.writer.finish(Duration::from_millis(1)));
+    drop(stage.log);
+}
+
+#[test]
+fn a_dead_writer_costs_lines_only() {
+    struct Bomb(Sender<()>);
+    impl Write for Bomb {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            let _ = &self.0;
+            panic!("a sink that panics");
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let metrics = Metrics::new(&Readiness::starting());
+    let (alive, dead) = channel();
+    let (log, writer) = AccessLog::start(Box::new(Bomb(alive)), LogFormat::Json, &metrics).unwrap();
+    log.submit(&event());
+    assert!(dead.recv().is_err());
+    log.submit(&event());
+    assert!(!writer.finish(LONG));
+}
+
+/// Far beyond what a sound run needs.
+const LONG: Duration = Duration::from_secs(30);
