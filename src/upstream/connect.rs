@@ -6,19 +6,37 @@ use std::time::Duration;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::TargetUrl;
 
+/// A connection to an upstream. Dropping it closes it at once, whatever is still under way on it.
+pub(super) struct Connection<B> {
+    /// Takes requests.
+    pub(super) sender: SendRequest<B>,
+    _driver: Driver,
+}
+
+/// The task that moves a connection's bytes. It ends with its owner, not when hyper thinks fit:
+/// hyper would go on with an upload that has had its answer.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Connects to a target, trying its addresses in turn, and starts HTTP/1.1 on it.
 ///
-/// The connection is driven by a task of its own on this worker, which ends with it.
+/// The connection is driven by a task of its own on this worker.
 ///
 /// # Errors
 /// The last address's error; [`io::ErrorKind::TimedOut`] if none answered `within` that time,
 /// name resolution included.
-pub(super) async fn connect<B>(target: &TargetUrl, within: Duration) -> io::Result<SendRequest<B>>
+pub(super) async fn connect<B>(target: &TargetUrl, within: Duration) -> io::Result<Connection<B>>
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
@@ -29,12 +47,15 @@ where
         .await
         .map_err(io::Error::other)?;
     let name = target.to_string();
-    tokio::task::spawn_local(async move {
+    let driver = tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             debug!(target = name, %error, "upstream connection ended");
         }
     });
-    Ok(sender)
+    Ok(Connection {
+        sender,
+        _driver: Driver(driver.abort_handle()),
+    })
 }
 
 async fn connect_any(target: &TargetUrl) -> io::Result<TcpStream> {

@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, interval};
 
 use super::TargetUrl;
-use super::connect::connect;
+use super::connect::{Connection, connect};
 use crate::policy::Permit;
 
 /// The idle connections of one worker.
@@ -28,13 +27,13 @@ pub struct Pool<B> {
 }
 
 struct Idle<B> {
-    sender: SendRequest<B>,
+    connection: Connection<B>,
     since: Instant,
 }
 
 /// A connection lent to one request.
 pub struct Lease<B> {
-    sender: SendRequest<B>,
+    connection: Connection<B>,
     target: Arc<TargetUrl>,
     pool: Weak<Pool<B>>,
 }
@@ -82,39 +81,40 @@ where
         target: &Arc<TargetUrl>,
         mut request: Request<B>,
     ) -> Result<(Response<Incoming>, Lease<B>), SendError> {
-        if let Some(mut sender) = self.checkout(target) {
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, self.lease(sender, target))),
+        if let Some(mut kept) = self.checkout(target) {
+            match kept.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, self.lease(kept, target))),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(SendError::Broken(error.into_error())),
                 },
             }
         }
-        let mut sender = connect(target, self.connect_timeout)
+        let mut fresh = connect(target, self.connect_timeout)
             .await
             .map_err(SendError::Unreachable)?;
-        let response = sender
+        let response = fresh
+            .sender
             .send_request(request)
             .await
             .map_err(SendError::Broken)?;
-        Ok((response, self.lease(sender, target)))
+        Ok((response, self.lease(fresh, target)))
     }
 
-    fn lease(self: &Rc<Self>, sender: SendRequest<B>, target: &Arc<TargetUrl>) -> Lease<B> {
+    fn lease(self: &Rc<Self>, connection: Connection<B>, target: &Arc<TargetUrl>) -> Lease<B> {
         Lease {
-            sender,
+            connection,
             target: target.clone(),
             pool: Rc::downgrade(self),
         }
     }
 
-    fn checkout(&self, target: &Arc<TargetUrl>) -> Option<SendRequest<B>> {
+    fn checkout(&self, target: &Arc<TargetUrl>) -> Option<Connection<B>> {
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(target)?;
-        while let Some(connection) = connections.pop() {
-            if connection.is_usable() && connection.sender.is_ready() {
-                return Some(connection.sender);
+        let kept = idle.get_mut(target)?;
+        while let Some(idle) = kept.pop() {
+            if idle.is_usable() && idle.connection.sender.is_ready() {
+                return Some(idle.connection);
             }
         }
         None
@@ -123,7 +123,7 @@ where
 
 impl<B> Idle<B> {
     fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && self.since.elapsed() < KEEPALIVE
+        !self.connection.sender.is_closed() && self.since.elapsed() < KEEPALIVE
     }
 }
 
@@ -136,11 +136,11 @@ impl<B> Lease<B> {
         let Some(pool) = self.pool.upgrade() else {
             return;
         };
-        if self.sender.is_closed() {
+        if self.connection.sender.is_closed() {
             return;
         }
         let idle = Idle {
-            sender: self.sender,
+            connection: self.connection,
             since: Instant::now(),
         };
         pool.idle

@@ -3,16 +3,19 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::Start;
+use super::gateway::PATIENCE;
 
 /// A running `jotgate run`. It is killed when it is dropped.
 pub struct Process {
     child: Child,
     readers: Vec<JoinHandle<()>>,
     written: Arc<Mutex<String>>,
+    lines: Receiver<String>,
     pub https: SocketAddr,
     pub admin: SocketAddr,
     pub authority: String,
@@ -33,17 +36,17 @@ impl Process {
             .spawn()
             .unwrap();
         let written = Arc::new(Mutex::new(String::new()));
-        let (lines, announced) = std::sync::mpsc::channel();
+        let (sender, lines) = std::sync::mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let readers = vec![
-            collect(stderr, written.clone(), Some(lines)),
-            collect(stdout, written.clone(), None),
+            collect(stderr, written.clone(), sender.clone()),
+            collect(stdout, written.clone(), sender),
         ];
         let mut found = [None, None];
         while found.contains(&None) {
-            let line: String = announced
-                .recv()
+            let line: String = lines
+                .recv_timeout(PATIENCE)
                 .unwrap_or_else(|_| panic!("it ended: {}", written.lock().unwrap()));
             for (address, listener) in found.iter_mut().zip(["https", "admin"]) {
                 if line.contains(&format!("listener=\"{listener}\"")) {
@@ -57,6 +60,7 @@ impl Process {
             child,
             readers,
             written,
+            lines,
             https: found[0].unwrap(),
             admin: found[1].unwrap(),
             authority: start.authority().to_owned(),
@@ -81,6 +85,19 @@ impl Process {
         kilobytes.parse::<u64>().unwrap() * 1024
     }
 
+    /// Waits until it has written a line with this in it, to either stream.
+    pub fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| {
+                panic!("no {text:?} in: {}", self.written.lock().unwrap());
+            });
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     /// Ends it and returns everything that it wrote, to either stream.
     pub fn end(mut self) -> String {
         self.child.kill().unwrap();
@@ -102,7 +119,7 @@ impl Drop for Process {
 fn collect(
     reader: impl BufRead + Send + 'static,
     written: Arc<Mutex<String>>,
-    lines: Option<std::sync::mpsc::Sender<String>>,
+    lines: Sender<String>,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in reader.lines() {
@@ -110,9 +127,7 @@ fn collect(
             let mut written = written.lock().unwrap();
             written.push_str(&line);
             written.push('\n');
-            if let Some(lines) = &lines {
-                let _ = lines.send(line);
-            }
+            let _ = lines.send(line);
         }
     })
 }
