@@ -29,6 +29,9 @@ pub struct Downstream {
     pub in_flight: InFlight,
     /// Whether each further answer is the connection's last (HTTP/1).
     pub closing: Cell<bool>,
+    /// Whether the body of the request that ended last was not read to its end. What follows on
+    /// the connection is then no head, and it cannot go on (HTTP/1).
+    pub unread: Cell<bool>,
 }
 
 /// What a TLS handshake settled.
@@ -244,6 +247,7 @@ impl Drop for Exchange {
         if !self.complete {
             self.event.reason = CLIENT_CLOSED;
         }
+        self.downstream.unread.set(!self.request_finished());
         self.event.duration = self.begun.elapsed();
         self.event.bytes_in = self.progress.bytes();
         self.worker.record(&self.event);

@@ -66,6 +66,17 @@ pub async fn redirect(
     }
 }
 
+/// Refuses a request whose head has lines that end with LF alone (RFC 9112 §2.2): not everybody
+/// takes that for the end of a line.
+pub fn refuse_bare_line_feeds(
+    request: Request<Incoming>,
+    downstream: &Rc<Downstream>,
+    worker: &Rc<Worker>,
+) -> Response<ResponseBody> {
+    let (parts, body) = request.into_parts();
+    Exchange::begin(&parts, &body, downstream, worker).refuse(&Rejection::BareLineFeed)
+}
+
 /// Writes the access event of a request whose head hyper itself refused. All that is known of it
 /// is what was said in answer, and to whom.
 pub fn note_unreadable(

@@ -16,6 +16,8 @@ pub(super) enum Rejection {
     Head(HeadError),
     /// The message's framing is ambiguous (RFC 9112 §6.3).
     AmbiguousFraming,
+    /// A line of the head ends with LF alone (RFC 9112 §2.2).
+    BareLineFeed,
     /// A transfer coding other than chunked (RFC 9112 §6.1).
     UnknownTransferCoding,
     /// More fields than are looked at.
@@ -58,6 +60,7 @@ impl Rejection {
         match self {
             Self::Head(HeadError::Ambiguous(_))
             | Self::AmbiguousFraming
+            | Self::BareLineFeed
             | Self::MalformedCredential(_)
             | Self::MalformedBody => StatusCode::BAD_REQUEST,
             Self::Head(HeadError::TargetTooLong) => StatusCode::URI_TOO_LONG,
@@ -84,6 +87,7 @@ impl Rejection {
         match self {
             Self::Head(error) => error.label(),
             Self::AmbiguousFraming => "ambiguous_framing",
+            Self::BareLineFeed => "bare_line_feed",
             Self::UnknownTransferCoding => "unknown_transfer_coding",
             Self::TooManyFields => "too_many_fields",
             Self::UnknownExpectation => "unknown_expectation",
@@ -113,6 +117,7 @@ impl Rejection {
             Self::Head(HeadError::TargetTooLong) => "The request's target is too long.",
             Self::Head(HeadError::MethodNotImplemented) => "The request's method is not supported.",
             Self::AmbiguousFraming => "The request's framing is ambiguous.",
+            Self::BareLineFeed => "The request's lines must end with CR and LF.",
             Self::UnknownTransferCoding => "The request's transfer coding is not supported.",
             Self::TooManyFields => "The request has too many header fields.",
             Self::UnknownExpectation => "The request's expectation cannot be met.",
@@ -142,6 +147,7 @@ impl Rejection {
             Self::InvalidToken(_) => Some(INVALID_TOKEN_CHALLENGE),
             Self::Head(_)
             | Self::AmbiguousFraming
+            | Self::BareLineFeed
             | Self::UnknownTransferCoding
             | Self::TooManyFields
             | Self::UnknownExpectation
@@ -165,6 +171,7 @@ impl Rejection {
         match self {
             Self::Head(HeadError::Ambiguous(_))
             | Self::AmbiguousFraming
+            | Self::BareLineFeed
             | Self::UnknownTransferCoding
             | Self::MalformedBody
             | Self::BodyTimeout => true,

@@ -46,6 +46,22 @@ impl Answer {
         })
     }
 
+    /// Answers a request whose head has lines that end with LF alone.
+    pub(super) async fn to_bare_line_feeds(
+        &self,
+        request: Request<Incoming>,
+        downstream: &Rc<Downstream>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        match self {
+            Self::Forward(worker) | Self::Redirect(worker) => {
+                let refusal = proxy::refuse_bare_line_feeds(request, downstream, worker);
+                Ok(refusal.map(AnswerBody::Proxy))
+            }
+            // Nothing is forwarded, so nobody can read it another way.
+            Self::Admin(_) => self.to(request, downstream).await,
+        }
+    }
+
     /// Notes a request whose head hyper itself refused; `status` is what it said.
     pub(super) fn unreadable(&self, status: StatusCode, reason: &'static str, to: &Downstream) {
         match self {

@@ -12,7 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::answer::Answer;
+use super::head_lines::LineEnds;
 use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
 use crate::proxy::Downstream;
@@ -81,13 +83,23 @@ async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let activity = Activity::of(&downstream.in_flight);
+    let activity = Activity::of_heads();
     let io = TokioIo::new(Watched::new(stream, read, activity.clone()));
-    let service = service_fn(|request| {
-        activity.head_completed();
+    let service = service_fn(|request: Request<Incoming>| {
+        let line_ends = activity.head_completed(request.body());
         let (answer, downstream) = (answer.clone(), downstream.clone());
         // Boxed, so that the stream can be taken back from a connection that is not pinned.
-        Box::pin(async move { answer.to(request, &downstream).await })
+        Box::pin(async move {
+            match line_ends {
+                Some(LineEnds::Crlf) => {}
+                Some(LineEnds::Bare) => {
+                    return answer.to_bare_line_feeds(request, &downstream).await;
+                }
+                // Pipelined behind a chunked body, which hardly anybody does: the last one here.
+                None => downstream.closing.set(true),
+            }
+            answer.to(request, &downstream).await
+        })
     });
     let mut connection = builder(deadlines.header).serve_connection(io, service);
 
@@ -104,10 +116,15 @@ where
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(Some(result));
         }
-        let is_idle =
-            downstream.in_flight.is_zero() && activity.is_flushed() && !activity.is_in_head();
+        let is_idle = downstream.in_flight.is_zero()
+            && activity.is_flushed()
+            && !activity.is_in_head()
+            // hyper has yet to notice that nobody wants the body, and closes then.
+            && !downstream.unread.get();
         let paused_since = pause.observe(is_idle, activity.reads());
-        if is_idle && downstream.closing.get() {
+        // After a chunked body hyper may hold the beginning of a head that was not seen coming.
+        // It gives it back with the stream, and the next turn sees it.
+        if is_idle && (downstream.closing.get() || activity.is_opaque()) {
             return Poll::Ready(None);
         }
         while check.as_mut().poll(cx).is_ready() {
@@ -127,9 +144,9 @@ where
         note_refused_head(error, answer, downstream, &activity);
     }
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner().into_inner();
+    let (mut stream, unread) = parts.io.into_inner().into_parts(parts.read_buf);
     match ended {
-        None => Turn::Idle(stream, parts.read_buf),
+        None => Turn::Idle(stream, unread),
         Some(result) => {
             let timed_out = result.is_err_and(|error| error.is_timeout());
             if timed_out && activity.is_in_head() {

@@ -40,7 +40,7 @@ pub(super) async fn serve<S>(
         let (answer, downstream) = (answer.clone(), downstream.clone());
         async move { answer.to(request, &downstream).await }
     });
-    let activity = Activity::of(&requests);
+    let activity = Activity::opaque();
     let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));
     let mut connection = pin!(builder(max_streams).serve_connection(io, service));
 

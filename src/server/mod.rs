@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod head_lines;
 mod http1;
 mod http2;
 mod listen;

@@ -1,23 +1,22 @@
 //! A client's stream as hyper sees it: with what was read too early put back in front, and with
 //! an eye on what hyper does.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::proxy::InFlight;
+use super::head_lines::{HeadLines, LineEnds};
 
 /// What hyper has done with a connection.
 #[derive(Debug)]
 pub(super) struct Activity {
-    in_flight: InFlight,
-    /// Bytes were read since the last head was complete.
-    in_head: Cell<bool>,
+    region: RefCell<Region>,
     /// Bytes were written and not flushed yet.
     unflushed: Cell<bool>,
     /// Counts the reads, so that a pause can be told from one.
@@ -25,26 +24,65 @@ pub(super) struct Activity {
     bytes: Cell<u64>,
 }
 
+/// What the next byte from the client belongs to.
+#[derive(Debug)]
+enum Region {
+    /// A head, of which this much is known.
+    Head(HeadLines),
+    /// Nothing yet: hyper has a whole head, and has not said what it makes of it.
+    Judged(LineEnds),
+    /// A body with this many bytes left.
+    Body(u64),
+    /// Anything: a body whose end only hyper finds, or no HTTP/1 at all.
+    Opaque,
+}
+
 impl Activity {
-    /// Of a connection that counts its requests there.
-    pub(super) fn of(in_flight: &InFlight) -> Rc<Self> {
+    /// Of a connection on which an HTTP/1 head comes next.
+    pub(super) fn of_heads() -> Rc<Self> {
+        Self::starting_with(Region::Head(HeadLines::default()))
+    }
+
+    /// Of a connection whose bytes are for hyper alone to understand.
+    pub(super) fn opaque() -> Rc<Self> {
+        Self::starting_with(Region::Opaque)
+    }
+
+    fn starting_with(region: Region) -> Rc<Self> {
         Rc::new(Self {
-            in_flight: in_flight.clone(),
-            in_head: Cell::new(false),
+            region: RefCell::new(region),
             unflushed: Cell::new(false),
             reads: Cell::new(0),
             bytes: Cell::new(0),
         })
     }
 
-    /// A head is complete; what is read now belongs to its body, or to the next.
-    pub(super) fn head_completed(&self) {
-        self.in_head.set(false);
+    /// hyper has understood a head, which this body follows. Returns how the head's lines ended;
+    /// `None` if it came where it could not be seen, behind a body whose end only hyper found.
+    pub(super) fn head_completed(&self, body: &impl Body) -> Option<LineEnds> {
+        let next = match body.size_hint().exact() {
+            Some(0) => Region::Head(HeadLines::default()),
+            Some(length) => Region::Body(length),
+            None => Region::Opaque,
+        };
+        match self.region.replace(next) {
+            Region::Judged(ends) => Some(ends),
+            Region::Head(_) | Region::Body(_) | Region::Opaque => None,
+        }
     }
 
-    /// Whether a head has begun to arrive.
+    /// Whether a head has begun to arrive and is not complete.
     pub(super) fn is_in_head(&self) -> bool {
-        self.in_head.get()
+        match &*self.region.borrow() {
+            Region::Head(lines) => !lines.is_empty(),
+            Region::Judged(_) => true,
+            Region::Body(_) | Region::Opaque => false,
+        }
+    }
+
+    /// Whether it is unknown what the next byte belongs to.
+    pub(super) fn is_opaque(&self) -> bool {
+        matches!(*self.region.borrow(), Region::Opaque)
     }
 
     /// Whether hyper has written all it had to write. It flushes only once its own buffer is
@@ -61,6 +99,42 @@ impl Activity {
     /// How many reads there were.
     pub(super) fn reads(&self) -> u64 {
         self.reads.get()
+    }
+
+    /// Notes what came, and returns how much of it hyper may have now: no more than the rest of
+    /// the head or of the body that it belongs to, so that the next head is seen from its first
+    /// byte on.
+    fn admit(&self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        let mut region = self.region.borrow_mut();
+        let admitted = match &mut *region {
+            Region::Head(lines) => match lines.see(bytes) {
+                Some((end, ends)) => {
+                    *region = Region::Judged(ends);
+                    end
+                }
+                None => bytes.len(),
+            },
+            Region::Body(left) => {
+                let length = usize::try_from(*left).map_or(bytes.len(), |l| l.min(bytes.len()));
+                *left -= length as u64;
+                if *left == 0 {
+                    *region = Region::Head(HeadLines::default());
+                }
+                length
+            }
+            // hyper wants more although it has a whole head: it sees something else than we do.
+            Region::Judged(_) => {
+                *region = Region::Opaque;
+                bytes.len()
+            }
+            Region::Opaque => bytes.len(),
+        };
+        self.reads.set(self.reads.get() + 1);
+        self.bytes.set(self.bytes.get() + admitted as u64);
+        admitted
     }
 }
 
@@ -80,9 +154,18 @@ impl<S> Watched<S> {
         }
     }
 
-    /// The stream itself. What was put back must have been read by now.
-    pub(super) fn into_inner(self) -> S {
-        self.stream
+    /// The stream itself, and what was read of it and not used, of which hyper has `first`.
+    pub(super) fn into_parts(self, first: Bytes) -> (S, Bytes) {
+        let unread = match (first.is_empty(), self.put_back.is_empty()) {
+            (_, true) => first,
+            (true, false) => self.put_back,
+            (false, false) => {
+                let mut both = BytesMut::from(first);
+                both.extend_from_slice(&self.put_back);
+                both.freeze()
+            }
+        };
+        (self.stream, unread)
     }
 }
 
@@ -92,25 +175,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = if self.put_back.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buf)
-        } else {
+        if !self.put_back.is_empty() {
             let length = self.put_back.len().min(buf.remaining());
-            buf.put_slice(&self.put_back[..length]);
-            self.put_back.advance(length);
-            Poll::Ready(Ok(()))
-        };
-        let read = buf.filled().len() - before;
-        if read > 0 {
-            self.activity
-                .bytes
-                .set(self.activity.bytes.get() + read as u64);
-            // While a request is in flight, what is read is its body.
-            if self.activity.in_flight.is_zero() {
-                self.activity.in_head.set(true);
-            }
-            self.activity.reads.set(self.activity.reads.get() + 1);
+            let admitted = self.activity.admit(&self.put_back[..length]);
+            buf.put_slice(&self.put_back[..admitted]);
+            self.put_back.advance(admitted);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = &buf.filled()[before..];
+        let admitted = self.activity.admit(read);
+        if admitted < read.len() {
+            self.put_back = Bytes::copy_from_slice(&read[admitted..]);
+            buf.set_filled(before + admitted);
         }
         result
     }

@@ -176,6 +176,7 @@ fn downstream(peer: SocketAddr, secured: Option<Secured>) -> Rc<Downstream> {
         secured,
         in_flight: InFlight::default(),
         closing: Cell::new(false),
+        unread: Cell::new(false),
     })
 }
 

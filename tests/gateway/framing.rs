@@ -224,6 +224,7 @@ async fn t102_other_versions_are_refused() {
             "ambiguous_framing",
         ),
         ("GET /\r\n\r\n", "malformed_head"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "malformed_head"),
         (
             "GET / HTTP/1.2\r\nHost: localhost\r\n\r\n",
             "malformed_head",
@@ -253,12 +254,6 @@ async fn t102_other_versions_are_refused() {
         );
         assert!(client.is_closed().await, "{request}");
     }
-    // To the wrong protocol altogether hyper has nothing to say.
-    let mut client = gateway.h1().await;
-    client
-        .send(format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{SMUGGLED}"))
-        .await;
-    assert!(client.is_closed().await);
     assert_eq!(upstream.connections(), 0);
     let mut client = gateway.h1().await;
     client
@@ -353,18 +348,98 @@ async fn t104_a_field_is_a_token_a_colon_and_visible_text() {
     .await;
 }
 
+/// Heads of which at least one line ends with LF alone.
+const BARE_LINE_FEEDS: [&str; 5] = [
+    "GET / HTTP/1.1\nHost: localhost\nX-A: a\n\n",
+    "GET / HTTP/1.1\nHost: localhost\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: localhost\nX-A: a\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: localhost\r\n\n",
+    "\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+];
+
 #[tokio::test]
-async fn t104_a_bare_line_feed_makes_no_second_request_and_no_second_field() {
-    // hyper takes it for the end of a line; what the upstream gets is written anew.
+async fn t104_a_line_that_ends_with_a_line_feed_alone_is_refused() {
+    let (upstream, gateway) = start().await;
+    for (number, head) in BARE_LINE_FEEDS.iter().enumerate() {
+        let mut client = gateway.h1().await;
+        client.send(format!("{head}{SMUGGLED}")).await;
+        let answer = client.answer().await;
+        let event = gateway.events(number + 1).await.remove(number);
+        assert_eq!(answer.status, 400, "{head:?}");
+        assert_eq!(answer.one("connection"), Some("close"), "{head:?}");
+        assert_eq!(event["reason"], "bare_line_feed", "{head:?}");
+        assert!(client.is_closed().await, "{head:?}");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn t104_a_bare_line_feed_is_seen_however_the_head_arrives() {
+    let (upstream, gateway) = start().await;
+    let bare = BARE_LINE_FEEDS[2];
+    let honest = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let length = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na\nb";
+    let mut forwarded = 0;
+    for before in [honest, length, "\r\n"] {
+        // In one piece with what comes before, and byte by byte.
+        for whole in [true, false] {
+            let mut client = gateway.h1().await;
+            let sent = format!("{before}{bare}");
+            if whole {
+                client.send(&sent).await;
+            } else {
+                for byte in sent.bytes() {
+                    client.send([byte]).await;
+                }
+            }
+            if before != "\r\n" {
+                assert_eq!(client.answer().await.status, 200, "{before:?}");
+                forwarded += 1;
+            }
+            assert_eq!(client.answer().await.status, 400, "{before:?}");
+            assert!(client.is_closed().await, "{before:?}");
+        }
+    }
+    assert_eq!(upstream.received().len(), forwarded);
+}
+
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+    3\r\na\nb\r\n0\r\n\r\n";
+
+#[tokio::test]
+async fn t104_a_request_pipelined_behind_a_chunked_body_is_the_last() {
     let (upstream, gateway) = start().await;
     let mut client = gateway.h1().await;
+    let honest = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client
-        .send("GET / HTTP/1.1\nHost: localhost\nX-A: a\nX-Auth-Subject: admin\n\n")
+        .send(format!("{CHUNKED}{honest}{}", BARE_LINE_FEEDS[0]))
         .await;
-    assert_eq!(client.answer().await.status, 200);
-    let received = upstream.only();
-    assert_eq!(received.one("x-a"), Some("a"));
-    assert_eq!(received.one("x-auth-subject"), None);
+    assert_eq!(client.answer().await.one("connection"), None);
+    let last = client.answer().await;
+    assert_eq!(
+        (last.status, last.one("connection")),
+        (200, Some("close")),
+        "its head came where nobody could look at its lines"
+    );
+    assert!(client.is_closed().await);
+    assert_eq!(upstream.received().len(), 2);
+}
+
+#[tokio::test]
+async fn t104_a_head_begun_behind_a_chunked_body_is_seen_from_its_first_byte() {
+    let (upstream, gateway) = start().await;
+    let mut client = gateway.h1().await;
+    for (rest, status) in [
+        ("Host: localhost\r\n\r\n", 200),
+        ("Host: localhost\n\r\n", 400),
+    ] {
+        client.send(format!("{CHUNKED}GET / HTTP/1.1\r\n")).await;
+        assert_eq!(client.answer().await.status, 200);
+        client.send(rest).await;
+        assert_eq!(client.answer().await.status, status);
+    }
+    assert!(client.is_closed().await);
+    assert_eq!(upstream.received().len(), 3);
 }
 
 #[tokio::test]
@@ -402,6 +477,29 @@ async fn t105_a_head_has_at_most_a_hundred_fields_and_thirty_two_kibibytes() {
         }
         assert_eq!(upstream.received().len(), forwarded, "{number}");
     }
+}
+
+#[tokio::test]
+async fn t106_what_follows_an_early_answer_is_body_and_no_request() {
+    let upstream = Stage::open().await;
+    let gateway = serving(&upstream.url(), "");
+    let upload = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
+    for drains in [false, true] {
+        let mut client = gateway.h1().await;
+        client.send(upload).await;
+        let mut line = upstream.enter().await;
+        line.head_text().await;
+        if drains {
+            gateway.gateway.drain();
+        }
+        line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .await;
+        assert_eq!(client.answer().await.text(), "ok");
+        client.send(SMUGGLED).await;
+        assert!(client.is_closed().await);
+        assert!(line.is_closed().await, "the upload had its answer");
+    }
+    assert_eq!(gateway.events(2).await[1]["method"], "POST");
 }
 
 #[tokio::test]

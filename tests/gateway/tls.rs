@@ -423,7 +423,7 @@ async fn t125_http2_bytes_after_http1_was_agreed_are_no_request() {
         client
             .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
             .await;
-        // hyper knows the preface, and closes without a word.
+        assert_eq!(client.answer().await.status, 400);
         assert!(client.is_closed().await);
     }
     assert_eq!(upstream.connections(), 0);
