@@ -15,7 +15,7 @@
 //! | [`upstream`] | where the request goes: targets, connections, the pool |
 //!
 //! Around them: [`config`] turns the file into checked values, [`snapshot`] builds from those
-//! everything that a request needs, [`observe`] tells what happened, [`admin`] answers the
+//! everything that a request needs, [`control`] does what is done beside requests, [`observe`] tells what happened, [`admin`] answers the
 //! operator, [`cli`] puts it all together, [`clock`], [`crypto`] and [`json`] are what their names
 //! say.
 
@@ -23,6 +23,7 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod crypto;
 pub mod json;
 pub mod keys;

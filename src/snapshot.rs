@@ -4,7 +4,8 @@
 //! names: a key that does not parse, a certificate that does not fit. It opens no socket and
 //! resolves no name.
 
-use std::collections::HashMap;
+mod targets;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::policy::{Policy, ReservedNames};
 use crate::route::{Access, Route, Table};
 use crate::tls::{Acceptor, Certificate, Certificates};
 use crate::token::{Accepted, TrustedIssuer};
-use crate::upstream::TargetUrl;
+use crate::upstream::Target;
 
 /// One state of the gateway.
 pub struct Snapshot {
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// Which route a request takes.
     pub routes: Table<Arc<Route>>,
+    /// Every upstream, once.
+    pub targets: Vec<Arc<Target>>,
     /// Everybody whose tokens are believed, in the order of the file.
     pub issuers: Vec<Arc<TrustedIssuer>>,
     /// Which certificate answers a name.
@@ -58,6 +61,7 @@ impl Snapshot {
             .iter()
             .map(|issuer| load_issuer(issuer, problems))
             .collect();
+        let targets = targets::load(config, problems);
         if problems.has_errors() {
             return None;
         }
@@ -69,7 +73,8 @@ impl Snapshot {
             .ok()?;
         Some(Self {
             generation: 1,
-            routes: routes(config, &issuers),
+            targets: targets::distinct(&targets),
+            routes: routes(config, &issuers, targets),
             reserved: reserved(config),
             issuers,
             certificates,
@@ -182,18 +187,17 @@ fn judge(
     }
 }
 
-fn routes(config: &Config, issuers: &[Arc<TrustedIssuer>]) -> Table<Arc<Route>> {
-    let mut targets: HashMap<&TargetUrl, Arc<TargetUrl>> = HashMap::new();
-    Table::new(config.routes.iter().map(|route| {
-        let to = &route.to.value;
-        let target = targets
-            .entry(to)
-            .or_insert_with(|| Arc::new(to.clone()))
-            .clone();
+fn routes(
+    config: &Config,
+    issuers: &[Arc<TrustedIssuer>],
+    targets: Vec<Arc<Target>>,
+) -> Table<Arc<Route>> {
+    Table::new(config.routes.iter().zip(targets).map(|(route, target)| {
         let built = Route {
             name: route.name.as_str().into(),
             path: route.path.value.clone(),
             access: access(route, config, issuers),
+            to: route.to.value.clone(),
             target,
             strip_prefix: route.strip_prefix,
             keep_authorization: route.keep_authorization,

@@ -82,7 +82,7 @@ fn describe_route(shape: &Shape<'_>, route: &Route, out: &mut dyn Write) -> io::
         let names: Vec<_> = methods.iter().map(http::Method::as_str).collect();
         format!(" [{}]", names.join(" "))
     });
-    write!(out, "  {host}{}{methods} -> {}", shape.path, route.target)?;
+    write!(out, "  {host}{}{methods} -> {}", shape.path, route.to)?;
     match &route.access {
         Access::Public => writeln!(out, ", public"),
         Access::Bearer { accepted, policy } => {

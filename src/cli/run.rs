@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{UNUSABLE, colored, fail};
 use crate::clock::Clock;
 use crate::config::{self, Config, Problems, Source, SourceError};
+use crate::control::{ControlPlane, Resolver};
 use crate::observe;
 use crate::server::{Gateway, StartError, Surroundings};
 use crate::snapshot::Snapshot;
@@ -64,12 +65,19 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     }
 }
 
-/// Starts a gateway.
+/// Starts a gateway, and what goes on beside it.
 ///
 /// # Errors
 /// [`StartError`], if an address is taken or the system has nothing left to give.
-pub fn start(loaded: &Loaded, surroundings: Surroundings) -> Result<Gateway, StartError> {
-    Gateway::start(&loaded.config, loaded.snapshot.clone(), surroundings)
+pub fn start(
+    loaded: &Loaded,
+    surroundings: Surroundings,
+    resolver: Resolver,
+) -> Result<(Gateway, ControlPlane), StartError> {
+    let gateway = Gateway::start(&loaded.config, loaded.snapshot.clone(), surroundings)?;
+    let targets = loaded.snapshot.targets.clone();
+    let control = ControlPlane::start(targets, resolver, loaded.config.resolve)?;
+    Ok((gateway, control))
 }
 
 pub(super) fn run(path: &Path) -> ExitCode {
@@ -114,7 +122,7 @@ fn serve(loaded: &Loaded) -> Result<(), StartError> {
             clock: Clock::system(),
             access_log: Box::new(observe::stdout()?),
         };
-        let gateway = start(loaded, surroundings)?;
+        let (gateway, _control) = start(loaded, surroundings, Resolver::system())?;
         announce(&gateway);
         stop_at_signal(gateway, &mut stop).await;
         Ok(())

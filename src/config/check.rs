@@ -66,12 +66,14 @@ impl Check<'_> {
         }
         let tls = self.tls(&mut root);
         let issuers = issuer::read_all(self, root.take("issuer"));
+        let (connecting, resolve) = self.upstream(&mut root);
         let tables = self.tables(&mut root, "route");
-        let routes = route::read_all(self, &tables, &issuers);
+        let routes = route::read_all(self, &tables, &issuers, &connecting);
         let config = Config {
             listen,
             certificates,
             tls,
+            resolve,
             limits: self.limits(&mut root),
             log: self.log(&mut root),
             server: self.server(&mut root),
@@ -160,12 +162,13 @@ impl Check<'_> {
     }
 }
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "listen",
     "certificate",
     "tls",
     "issuer",
     "route",
+    "upstream",
     "limits",
     "log",
     "server",

@@ -19,8 +19,31 @@ pub const HEADER_TIMEOUT_SECONDS: u64 = 10;
 /// usual load balancers in front, which should be the ones to close first.
 pub const IDLE_TIMEOUT_SECONDS: u64 = 75;
 
-/// For a TCP connection to an upstream, in seconds: two retransmissions of the first packet.
+/// For a connection to an upstream, in seconds: two retransmissions of the first packet.
 pub const CONNECT_TIMEOUT_SECONDS: u64 = 5;
+
+/// How long a connection is kept without a request, in seconds. Below the 5 s after which Apache,
+/// Node and gunicorn close theirs: whoever closes first loses no request, and it had better be us.
+pub const UPSTREAM_KEEPALIVE_SECONDS: u64 = 4;
+
+/// How old a connection to an upstream may become, in seconds: a new instance behind a load
+/// balancer gets its share within minutes, and a handshake every five costs nothing.
+pub const UPSTREAM_MAX_AGE_SECONDS: u64 = 300;
+
+/// Connections to one upstream at once. As Envoy has it: more than most backends bear, and a
+/// bound on what one that hangs can take of ours.
+pub const UPSTREAM_MAX_CONNECTIONS: usize = 1024;
+
+/// Requests that wait for one of these. As Envoy has it.
+pub const UPSTREAM_MAX_WAITING: usize = 1024;
+
+/// How long they wait, in seconds. An upstream that frees no connection in that time is not busy
+/// but overwhelmed, and a quick 503 helps it more than another one in the queue.
+pub const UPSTREAM_WAIT_SECONDS: u64 = 1;
+
+/// How often the names of upstreams are looked up, in seconds: the shortest lifetime that is
+/// common in DNS.
+pub const RESOLVE_SECONDS: u64 = 5;
 
 /// For the head of an upstream's answer, in seconds: as nginx and most load balancers have it.
 pub const ROUTE_TIMEOUT_SECONDS: u64 = 60;

@@ -18,6 +18,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod units;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -32,7 +33,7 @@ use crate::observe::LogFormat;
 use crate::policy::IdentityRule;
 use crate::route::{HostPattern, PathPattern};
 use crate::tls::MinVersion;
-use crate::upstream::TargetUrl;
+use crate::upstream::{Settings, TargetUrl};
 
 pub use check::parse;
 pub use diagnostic::{Problem, Problems, Severity, Source, SourceError};
@@ -65,6 +66,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// `[[route]]`.
     pub routes: Vec<Route>,
+    /// How often the names of upstreams are looked up.
+    pub resolve: Duration,
     /// `[limits]`.
     pub limits: Limits,
     /// `[log]`.
@@ -96,7 +99,7 @@ pub enum ListenAddress {
 }
 
 /// A certificate chain and its private key, both PEM files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificatePair {
     /// The chain, leaf first.
     pub cert: Located<PathBuf>,
@@ -172,6 +175,8 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// The upstream.
     pub to: Located<TargetUrl>,
+    /// How it is connected to.
+    pub connecting: Connecting,
     /// Who may pass.
     pub access: Access,
     /// Which claims are forwarded, and as which header.
@@ -186,6 +191,24 @@ pub struct Route {
     pub timeout: Duration,
     /// The largest request body in bytes; `None` is no limit.
     pub max_body: Option<u64>,
+}
+
+/// How an upstream is connected to: `[upstream]`, and over it a route's own `upstream`.
+#[derive(Debug, Clone)]
+pub struct Connecting {
+    /// Deadlines and bounds.
+    pub settings: Settings,
+    /// For `https`.
+    pub tls: UpstreamTls,
+}
+
+/// Whom to believe and what to show when an upstream is spoken to over TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The authorities, PEM; without it those of the system.
+    pub ca: Option<Located<PathBuf>>,
+    /// The certificate that is shown to upstreams that ask for one.
+    pub identity: Option<CertificatePair>,
 }
 
 /// `auth = …`.
@@ -224,8 +247,6 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: Duration,
-    /// For a TCP connection to an upstream.
-    pub connect_timeout: Duration,
 }
 
 /// `[log]`: the access log.

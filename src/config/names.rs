@@ -20,7 +20,7 @@ pub(super) fn home_of(key: &str) -> Option<&'static str> {
 }
 
 /// Every key, by the table it belongs in: to tell where a misplaced one should stand.
-const KEYS: [(&str, &[&str]); 8] = [
+const KEYS: [(&str, &[&str]); 9] = [
     (
         "[listen]",
         &[
@@ -53,6 +53,7 @@ const KEYS: [(&str, &[&str]); 8] = [
             "path",
             "methods",
             "to",
+            "upstream",
             "auth",
             "identity",
             "strip_prefix",
@@ -71,12 +72,24 @@ const KEYS: [(&str, &[&str]); 8] = [
             "handshake_timeout",
             "header_timeout",
             "idle_timeout",
+        ],
+    ),
+    (
+        "[upstream]",
+        &[
+            "resolve",
             "connect_timeout",
+            "keepalive",
+            "max_age",
+            "max_connections",
+            "max_waiting",
+            "wait",
+            "ca",
         ],
     ),
     ("[log]", &["format", "subject"]),
     ("[server]", &["workers", "drain", "drain_idle"]),
-    ("[listen] or [[certificate]]", &["cert", "key"]),
+    ("[listen], [[certificate]] or [upstream]", &["cert", "key"]),
 ];
 
 #[cfg(test)]

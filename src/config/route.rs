@@ -10,19 +10,20 @@ use super::identity::identity;
 use super::issuer::{Declared, texts};
 use super::names::nearest;
 use super::routes::{check_conflicts, check_names, warn};
-use super::{Access, HostHeader, Located, Problem, Route, defaults};
+use super::{Access, Connecting, HostHeader, Located, Problem, Route, defaults};
 use crate::route::{HostPattern, PathPattern};
-use crate::upstream::TargetUrl;
+use crate::upstream::{Scheme, TargetUrl};
 
 pub(super) fn read_all(
     check: &mut Check<'_>,
     items: &[Item<'_, '_>],
     issuers: &[Declared],
+    connecting: &Connecting,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     for item in items {
         if let Some(table) = item.table(check.problems) {
-            routes.extend(read(check, table, issuers));
+            routes.extend(read(check, table, issuers, connecting));
         }
     }
     if items.is_empty() {
@@ -41,7 +42,12 @@ pub(super) fn read_all(
     routes
 }
 
-fn read(check: &mut Check<'_>, mut table: Reader<'_, '_>, issuers: &[Declared]) -> Option<Route> {
+fn read(
+    check: &mut Check<'_>,
+    mut table: Reader<'_, '_>,
+    issuers: &[Declared],
+    connecting: &Connecting,
+) -> Option<Route> {
     let place = table.place.clone();
     let name = table
         .take("name")
@@ -52,6 +58,7 @@ fn read(check: &mut Check<'_>, mut table: Reader<'_, '_>, issuers: &[Declared]) 
     let methods = table.take("methods").map(|item| methods(check, &item));
     let to = table.require("to", "\"http://127.0.0.1:3000\"", check.problems);
     let to = to.and_then(|item| target(check, &item));
+    let connecting = upstream(check, &mut table, to.as_ref(), connecting);
     let access = access(check, &mut table, issuers);
     let identity = identity(check, &mut table, access.as_ref());
     let strip_prefix = strip_prefix(check, &mut table, path.as_ref());
@@ -83,6 +90,7 @@ fn read(check: &mut Check<'_>, mut table: Reader<'_, '_>, issuers: &[Declared]) 
         path,
         methods,
         to: to?,
+        connecting,
         access: access?,
         identity: identity?,
         strip_prefix,
@@ -157,6 +165,28 @@ fn target(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<TargetUr
                 .push(item.problem(format!("\"{text}\": {error}")))
         })
         .ok()
+}
+
+/// How the upstream is connected to, as far as the route has a say of its own.
+fn upstream(
+    check: &mut Check<'_>,
+    table: &mut Reader<'_, '_>,
+    to: Option<&Located<TargetUrl>>,
+    common: &Connecting,
+) -> Connecting {
+    let item = table.take("upstream");
+    let own = check.route_upstream(item.as_ref(), common);
+    let is_plain = to.is_some_and(|to| to.value.origin().scheme == Scheme::Http);
+    if let Some(item) = item
+        && is_plain
+        && own.tls != common.tls
+    {
+        check.problems.push(
+            item.problem("ca, cert and key are for https, and `to` is http")
+                .help("write to = \"https://…\""),
+        );
+    }
+    own
 }
 
 fn methods(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Vec<Method>> {

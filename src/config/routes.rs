@@ -51,7 +51,10 @@ pub(super) fn check_conflicts(check: &mut Check<'_>, routes: &[Route]) {
 
 /// What is allowed and yet rarely meant.
 pub(super) fn warn(check: &mut Check<'_>, routes: &[Route], issuers: &[Declared]) {
-    let authority = |route: &Route| (route.to.value.host().to_owned(), route.to.value.port());
+    let authority = |route: &Route| {
+        let origin = route.to.value.origin();
+        (origin.host.clone(), origin.port)
+    };
     let is_public = |route: &Route| matches!(route.access, Access::Public);
     let mut protected: HashMap<(String, u16), Place> = HashMap::new();
     for route in routes.iter().filter(|route| !is_public(route)) {

@@ -236,10 +236,26 @@ fn values_are_told_what_they_should_be() {
         ),
         ("path = \"/api/\"", "path = \"api/\"", "route[0].path"),
         ("path = \"/api/\"", "path = \"/a/../b/\"", "route[0].path"),
+        ("http://127.0.0.1:3000", "ftp://127.0.0.1:3000", "https://"),
         (
-            "http://127.0.0.1:3000",
-            "https://127.0.0.1:3000",
-            "plain HTTP/1.1",
+            "auth = \"main\"\n",
+            "auth = \"main\"\nupstream = { ca = \"ca.pem\" }\n",
+            "are for https",
+        ),
+        (
+            "[listen]",
+            "[upstream]\ncert = \"a.crt\"\n[listen]",
+            "come together",
+        ),
+        (
+            "[listen]",
+            "[upstream]\nmax_connections = 0\n[listen]",
+            "must be from 1",
+        ),
+        (
+            "[listen]",
+            "[limits]\nconnect_timeout = \"1s\"\n[listen]",
+            "belongs in [upstream]",
         ),
         (
             "http://127.0.0.1:3000",

@@ -66,6 +66,41 @@ impl Handshake {
     }
 }
 
+/// How an attempt to connect to an upstream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connect {
+    /// With a connection.
+    Ok,
+    /// The name has no addresses.
+    Unresolved,
+    /// Nobody answered in time.
+    Timeout,
+    /// Nobody is there.
+    Refused,
+    /// The TLS handshake failed.
+    Tls,
+}
+
+impl Connect {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::Unresolved,
+        Self::Timeout,
+        Self::Refused,
+        Self::Tls,
+    ];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unresolved => "unresolved",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// What a look into the cache of verified tokens found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenLookup {

@@ -4,6 +4,7 @@
 //! series is set by the configuration and not by clients. A request touches atomics alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::Histogram;
 use super::inventory::{CurrentInventory, Inventory};
+use super::upstream::{UpstreamMetrics, UpstreamTable};
 use super::worker::{RequestLabels, WorkerMetrics};
 use super::{Handshake, Listener, Readiness, TokenLookup};
 
@@ -31,6 +33,7 @@ pub struct Metrics {
     token_misses: Counter,
     pub(super) access_log_dropped: Counter,
     panics: Counter,
+    upstreams: UpstreamTable,
     inventory: Arc<CurrentInventory>,
 }
 
@@ -51,6 +54,7 @@ impl Metrics {
             token_misses: token_lookups("miss"),
             access_log_dropped: Counter::default(),
             panics: Counter::default(),
+            upstreams: UpstreamTable::default(),
             inventory: Arc::default(),
         };
         metrics.start_at_zero();
@@ -78,9 +82,7 @@ impl Metrics {
     pub fn open_connection(&self, listener: Listener) -> OpenConnection {
         let label = [("listener", listener.label())];
         self.connections.get_or_create(&label).inc();
-        let open = self.connections_open.get_or_create_owned(&label);
-        open.inc();
-        OpenConnection(open)
+        OpenConnection::counted_by(&self.connections_open.get_or_create_owned(&label))
     }
 
     /// Counts how a TLS handshake ended.
@@ -101,6 +103,21 @@ impl Metrics {
     /// Counts a panic that was caught.
     pub fn count_panic(&self) {
         self.panics.inc();
+    }
+
+    /// The counters of the upstream of this name.
+    pub fn upstream(&self, name: &Arc<str>) -> UpstreamMetrics {
+        self.upstreams.upstream(name)
+    }
+
+    /// Counts how long a request waited for a connection to its upstream.
+    pub fn observe_upstream_wait(&self, waited: Duration) {
+        self.upstreams.wait.observe(waited);
+    }
+
+    /// Counts a request that was sent on a second connection, the first having gone.
+    pub fn count_upstream_retry(&self) {
+        self.upstreams.retries.inc();
     }
 
     /// Replaces what is told about certificates, keys and the configuration in force.
@@ -166,6 +183,7 @@ impl Metrics {
             self.access_log_dropped.clone(),
         );
         table.register("panics", "Panics caught", self.panics.clone());
+        self.upstreams.register(table);
         table.register("ready", "Whether new requests are welcome", readiness);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         table.register("build", "The running program", Info::new(version));
@@ -177,6 +195,13 @@ impl Metrics {
 #[derive(Debug)]
 #[must_use]
 pub struct OpenConnection(Gauge);
+
+impl OpenConnection {
+    pub(super) fn counted_by(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {

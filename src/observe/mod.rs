@@ -11,13 +11,15 @@ mod label;
 pub mod messages;
 mod metrics;
 mod readiness;
+mod upstream;
 mod value;
 mod worker;
 
 pub use access_log::{AccessLog, AccessLogWriter, stdout};
 pub use event::{AccessEvent, LogFormat};
 pub use inventory::Inventory;
-pub use label::{Handshake, Listener, TokenLookup};
+pub use label::{Connect, Handshake, Listener, TokenLookup};
 pub use metrics::{Metrics, OpenConnection};
 pub use readiness::{Phase, Readiness};
+pub use upstream::UpstreamMetrics;
 pub use worker::WorkerMetrics;

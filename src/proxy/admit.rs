@@ -190,7 +190,7 @@ fn forwarded_target(
     route: &Route,
     parts: &Parts,
 ) -> Result<PathAndQuery, Rejection> {
-    let base = route.target.base_path();
+    let base = route.to.base_path();
     let path = if route.strip_prefix {
         route.path.strip(head.path())
     } else {

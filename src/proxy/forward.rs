@@ -11,7 +11,7 @@ use super::body::{Progress, RequestBody, Source, State};
 use super::exchange::Exchange;
 use super::headers::{Framing, RequestRules, rewrite_request, rewrite_response};
 use super::rejection::Rejection;
-use crate::upstream::SendError;
+use crate::upstream::{ConnectError, SendError};
 
 /// Forwards an admitted request and waits for the head of the answer.
 ///
@@ -80,7 +80,7 @@ fn upstream_request(
             pseudonym: &snapshot.pseudonym,
             client_host: &admission.host,
             upstream_host: if route.own_host {
-                route.target.host_header()
+                route.to.host_header()
             } else {
                 &admission.host
             },
@@ -141,7 +141,12 @@ fn blame(progress: &Progress, error: &SendError) -> Rejection {
     match (progress.state(), error) {
         (State::TooLarge, _) => Rejection::BodyTooLarge,
         (State::Broken, _) => Rejection::MalformedBody,
-        (_, SendError::Unreachable(_)) => Rejection::UpstreamUnreachable,
+        (_, SendError::Overloaded) => Rejection::UpstreamOverloaded,
+        (_, SendError::Unreachable(ConnectError::Unresolved)) => Rejection::UpstreamUnresolved,
+        (_, SendError::Unreachable(ConnectError::Tls(_))) => Rejection::UpstreamTls,
+        (_, SendError::Unreachable(ConnectError::TimedOut | ConnectError::Refused(_))) => {
+            Rejection::UpstreamUnreachable
+        }
         (_, SendError::Broken(_)) => Rejection::UpstreamBroken,
     }
 }

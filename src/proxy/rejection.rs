@@ -46,6 +46,12 @@ pub(super) enum Rejection {
     BodyTimeout,
     /// No connection to the upstream.
     UpstreamUnreachable,
+    /// The upstream's name has no addresses.
+    UpstreamUnresolved,
+    /// The upstream's certificate is not to be believed, or it does not believe ours.
+    UpstreamTls,
+    /// All connections to the upstream are in use.
+    UpstreamOverloaded,
     /// The upstream broke off, or what it said is no HTTP.
     UpstreamBroken,
     /// The upstream did not answer in time.
@@ -76,7 +82,11 @@ impl Rejection {
             Self::NoCredential | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamUnreachable | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnreachable
+            | Self::UpstreamUnresolved
+            | Self::UpstreamTls
+            | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Self::UpstreamOverloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -103,6 +113,9 @@ impl Rejection {
             Self::MalformedBody => "malformed_body",
             Self::BodyTimeout => "body_timeout",
             Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamUnresolved => "upstream_unresolved",
+            Self::UpstreamTls => "upstream_tls",
+            Self::UpstreamOverloaded => "upstream_overloaded",
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::Panicked => "panic",
@@ -131,7 +144,10 @@ impl Rejection {
             Self::BodyTooLarge => "The request's body is too large.",
             Self::MalformedBody => "The request's body is malformed.",
             Self::BodyTimeout => "The request's body did not arrive in time.",
-            Self::UpstreamUnreachable => "The upstream cannot be reached.",
+            Self::UpstreamUnreachable | Self::UpstreamUnresolved | Self::UpstreamTls => {
+                "The upstream cannot be reached."
+            }
+            Self::UpstreamOverloaded => "The upstream has too much to do.",
             Self::UpstreamBroken => "The upstream's answer is unusable.",
             Self::UpstreamTimeout => "The upstream did not answer in time.",
             Self::Panicked => "Something went wrong here.",
@@ -159,6 +175,9 @@ impl Rejection {
             | Self::MalformedBody
             | Self::BodyTimeout
             | Self::UpstreamUnreachable
+            | Self::UpstreamUnresolved
+            | Self::UpstreamTls
+            | Self::UpstreamOverloaded
             | Self::UpstreamBroken
             | Self::UpstreamTimeout
             | Self::Panicked => None,
@@ -187,6 +206,9 @@ impl Rejection {
             | Self::InvalidToken(_)
             | Self::BodyTooLarge
             | Self::UpstreamUnreachable
+            | Self::UpstreamUnresolved
+            | Self::UpstreamTls
+            | Self::UpstreamOverloaded
             | Self::UpstreamBroken
             | Self::UpstreamTimeout
             | Self::Panicked => false,
@@ -223,6 +245,9 @@ impl Rejection {
         }
         if let Self::MethodNotAllowed(allow) = self {
             headers.insert(header::ALLOW, allow.clone());
+        }
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
     }
 }

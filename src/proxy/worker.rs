@@ -33,7 +33,7 @@ impl Worker {
         metrics: Arc<Metrics>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            pool: Pool::new(snapshot.limits.connect_timeout),
+            pool: Pool::new(metrics.clone()),
             snapshot,
             clock,
             verifier: RefCell::new(Verifier::new(metrics.clone())),

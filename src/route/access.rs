@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::PathPattern;
 use crate::policy::Policy;
 use crate::token::Accepted;
-use crate::upstream::TargetUrl;
+use crate::upstream::{Target, TargetUrl};
 
 /// What the table's entries lead to.
 #[derive(Debug)]
@@ -17,8 +17,10 @@ pub struct Route {
     pub path: PathPattern,
     /// Who may pass.
     pub access: Access,
+    /// The upstream's URL.
+    pub to: TargetUrl,
     /// The upstream. Routes to the same one share it, and with it the connections.
-    pub target: Arc<TargetUrl>,
+    pub target: Arc<Target>,
     /// Whether what the pattern matched before the subtree is removed from the path.
     pub strip_prefix: bool,
     /// Whether the upstream gets the client's `Authorization`.

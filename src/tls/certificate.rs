@@ -67,6 +67,11 @@ impl CertificateError {
 }
 
 impl Certificate {
+    /// What rustls signs handshakes with.
+    pub(crate) const fn certified(&self) -> &Arc<CertifiedKey> {
+        &self.certified
+    }
+
     /// Reads a chain (leaf first) and its key (PKCS#8, PKCS#1 or SEC1) and fits them together.
     ///
     /// An expired certificate loads: whether to serve it is for the operator to see and to say.
@@ -141,7 +146,10 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
 }
 
 /// Reads a regular file of bounded size: a FIFO would block for ever, a disk would not fit.
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+///
+/// # Errors
+/// [`CertificateError`], naming the file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |source| CertificateError::Unreadable {
         path: path.into(),
         source,

@@ -5,6 +5,7 @@ mod certificates;
 mod config;
 mod handshake;
 
+pub(crate) use certificate::read;
 pub use certificate::{Certificate, CertificateError};
 pub use certificates::Certificates;
 pub use config::MinVersion;

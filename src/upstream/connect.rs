@@ -1,22 +1,37 @@
 //! One new connection to a target.
 
 use std::io;
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use super::TargetUrl;
+use super::Target;
+use crate::crypto;
+use crate::observe::{Connect, OpenConnection};
 
 /// A connection to an upstream. Dropping it closes it at once, whatever is still under way on it.
 pub(super) struct Connection<B> {
     /// Takes requests.
     pub(super) sender: SendRequest<B>,
+    /// The other end.
+    pub(super) address: SocketAddr,
+    retire_at: Instant,
     _driver: Driver,
+    _held: Held,
+}
+
+/// What a connection takes up as long as it lives.
+pub(super) struct Held {
+    /// One of the target's connections.
+    pub(super) _slot: OwnedSemaphorePermit,
+    pub(super) _counted: OpenConnection,
 }
 
 /// The task that moves a connection's bytes. It ends with its owner, not when hyper thinks fit:
@@ -29,42 +44,122 @@ impl Drop for Driver {
     }
 }
 
-/// Connects to a target, trying its addresses in turn, and starts HTTP/1.1 on it.
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no addresses.
+    #[error("the name does not resolve")]
+    Unresolved,
+    /// Nobody answered in time.
+    #[error("nobody answered in time")]
+    TimedOut,
+    /// Nobody is there; the last address's error.
+    #[error("nobody is there")]
+    Refused(#[source] io::Error),
+    /// Whoever is there is not to be believed, or does not believe us.
+    #[error("no TLS")]
+    Tls(#[source] io::Error),
+}
+
+impl ConnectError {
+    /// The kind, for metrics.
+    pub(super) const fn kind(&self) -> Connect {
+        match self {
+            Self::Unresolved => Connect::Unresolved,
+            Self::TimedOut => Connect::Timeout,
+            Self::Refused(_) => Connect::Refused,
+            Self::Tls(_) => Connect::Tls,
+        }
+    }
+}
+
+impl<B> Connection<B> {
+    /// Whether it can take another request, as far as is known.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && Instant::now() < self.retire_at
+    }
+}
+
+/// Opens a TCP connection to one of these addresses, trying them in this order. Each gets its
+/// share of the time that is left, so that a silent one does not use up all of it.
+///
+/// Those that failed are told to `note_failure`.
+///
+/// # Errors
+/// [`ConnectError`]: that of the last address.
+pub(super) async fn open(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    mut note_failure: impl FnMut(SocketAddr),
+) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    let mut error = ConnectError::Unresolved;
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((stream, *address)),
+            Ok(Err(refused)) => error = ConnectError::Refused(refused),
+            Err(_) => error = ConnectError::TimedOut,
+        }
+        note_failure(*address);
+    }
+    Err(error)
+}
+
+/// Starts HTTP/1.1 on an open TCP connection, inside TLS if the target wants it.
 ///
 /// The connection is driven by a task of its own on this worker.
 ///
 /// # Errors
-/// The last address's error; [`io::ErrorKind::TimedOut`] if none answered `within` that time,
-/// name resolution included.
-pub(super) async fn connect<B>(target: &TargetUrl, within: Duration) -> io::Result<Connection<B>>
+/// [`ConnectError`].
+pub(super) async fn start<B>(
+    target: &Target,
+    (stream, address): (TcpStream, SocketAddr),
+    deadline: Instant,
+    held: Held,
+) -> Result<Connection<B>, ConnectError>
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    let stream = timeout(within, connect_any(target)).await??;
     // Heads are small and wait for nothing: Nagle's algorithm would only delay them.
-    stream.set_nodelay(true)?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    let name = target.to_string();
-    let driver = tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            debug!(target = name, %error, "upstream connection ended");
+    stream.set_nodelay(true).map_err(ConnectError::Refused)?;
+    let (sender, driver) = match target.tls() {
+        None => drive(stream, target).await?,
+        Some(tls) => {
+            let handshake = timeout_at(deadline, tls.connect(stream)).await;
+            let stream = handshake.map_err(|_| ConnectError::TimedOut)?;
+            drive(stream.map_err(ConnectError::Tls)?, target).await?
         }
-    });
+    };
     Ok(Connection {
         sender,
-        _driver: Driver(driver.abort_handle()),
+        address,
+        retire_at: Instant::now() + lifetime(target),
+        _driver: driver,
+        _held: held,
     })
 }
 
-async fn connect_any(target: &TargetUrl) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((target.host(), target.port())).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+async fn drive<S, B>(stream: S, target: &Target) -> Result<(SendRequest<B>, Driver), ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| ConnectError::Refused(io::Error::other(error)))?;
+    let name = target.name().clone();
+    let driver = tokio::task::spawn_local(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            debug!(upstream = &*name, %error, "upstream connection ended");
         }
-    }
-    Err(last)
+    });
+    Ok((sender, Driver(driver.abort_handle())))
+}
+
+/// How old a connection may become: the setting, less or more by up to a tenth, so that
+/// connections that began together do not end together.
+fn lifetime(target: &Target) -> std::time::Duration {
+    let tenths = f64::from(u16::from_ne_bytes(crypto::random())) / f64::from(u16::MAX);
+    target.settings().max_age.mul_f64(0.9 + tenths / 5.0)
 }

@@ -1,10 +1,18 @@
 //! Where a request goes: targets, and one worker's connections to them.
 //!
-//! HTTP/1.1 without TLS. A request leaves only with a [`Permit`](crate::policy::Permit).
+//! HTTP/1.1, inside TLS where `to` says so. A request leaves only with a
+//! [`Permit`](crate::policy::Permit).
 
+mod addresses;
 mod connect;
 mod pool;
+mod shelf;
 mod target;
+mod tls;
+mod url;
 
+pub use connect::ConnectError;
 pub use pool::{Lease, Pool, SendError};
-pub use target::{TargetUrl, TargetUrlError};
+pub use target::{Resolution, Settings, Target};
+pub use tls::{ClientConfigs, ClientTls, ClientTlsError};
+pub use url::{Origin, Scheme, TargetUrl, TargetUrlError};

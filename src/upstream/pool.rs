@@ -4,63 +4,79 @@
 //! are complete ([`Lease::give_back`]); a lease that is dropped closes it. So an answer can never
 //! reach anybody but the one who asked. The connection used last is used next, and the rest may
 //! grow old and go.
+//!
+//! Connections are each worker's own; how many there may be is counted for the whole process. A
+//! request for which there is none left waits, first come, first served, until one is handed back
+//! or closed.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::time::{Instant, interval};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
-use super::TargetUrl;
-use super::connect::{Connection, connect};
+use super::Target;
+use super::connect::{ConnectError, Connection, Held, open, start};
+use super::shelf::Shelf;
+use super::target::Resolution;
+use crate::observe::{Connect, Metrics};
 use crate::policy::Permit;
 
-/// The idle connections of one worker.
+/// The connections of one worker.
 pub struct Pool<B> {
-    idle: RefCell<HashMap<Arc<TargetUrl>, Vec<Idle<B>>>>,
-    connect_timeout: Duration,
-}
-
-struct Idle<B> {
-    connection: Connection<B>,
-    since: Instant,
+    /// By the target's address in memory, which the shelf keeps from being used again.
+    shelves: RefCell<HashMap<usize, Shelf<B>>>,
+    /// Told when another worker waits for a connection that we may have and not use.
+    wanted: Arc<Notify>,
+    metrics: Arc<Metrics>,
 }
 
 /// A connection lent to one request.
 pub struct Lease<B> {
     connection: Connection<B>,
-    target: Arc<TargetUrl>,
+    target: Arc<Target>,
     pool: Weak<Pool<B>>,
 }
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
+    /// All connections are in use, and too many requests wait for one, or this one has waited for
+    /// too long. It was not sent.
+    #[error("all connections to the upstream are in use")]
+    Overloaded,
     /// No connection could be made; the request was not sent.
     #[error("cannot connect to the upstream")]
-    Unreachable(#[source] io::Error),
+    Unreachable(#[source] ConnectError),
     /// The connection broke, or what came back is no HTTP; the request may have been seen.
     #[error("the upstream broke off")]
     Broken(#[source] hyper::Error),
+}
+
+/// What a request that waits may get.
+enum Obtained<B> {
+    Connection(Connection<B>),
+    Slot(OwnedSemaphorePermit),
 }
 
 impl<B> Pool<B>
 where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    /// An empty pool. Must be called on the worker's runtime, where it also removes what has
-    /// been idle for too long.
-    pub fn new(connect_timeout: Duration) -> Rc<Self> {
+    /// An empty pool. Must be called on the worker's runtime, where it also closes what has been
+    /// idle for too long.
+    pub fn new(metrics: Arc<Metrics>) -> Rc<Self> {
         let pool = Rc::new(Self {
-            idle: RefCell::default(),
-            connect_timeout,
+            shelves: RefCell::default(),
+            wanted: Arc::default(),
+            metrics,
         });
-        tokio::task::spawn_local(sweep(Rc::downgrade(&pool)));
+        tokio::task::spawn_local(tidy(Rc::downgrade(&pool), pool.wanted.clone()));
         pool
     }
 
@@ -78,10 +94,10 @@ where
     pub async fn send(
         self: &Rc<Self>,
         _permit: &Permit,
-        target: &Arc<TargetUrl>,
+        target: &Arc<Target>,
         mut request: Request<B>,
     ) -> Result<(Response<Incoming>, Lease<B>), SendError> {
-        if let Some(mut kept) = self.checkout(target) {
+        if let Some(mut kept) = self.with_shelf(target, Shelf::take) {
             match kept.sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, self.lease(kept, target))),
                 Err(mut error) => match error.take_message() {
@@ -89,10 +105,9 @@ where
                     None => return Err(SendError::Broken(error.into_error())),
                 },
             }
+            self.metrics.count_upstream_retry();
         }
-        let mut fresh = connect(target, self.connect_timeout)
-            .await
-            .map_err(SendError::Unreachable)?;
+        let mut fresh = self.obtain(target).await?;
         let response = fresh
             .sender
             .send_request(request)
@@ -101,7 +116,81 @@ where
         Ok((response, self.lease(fresh, target)))
     }
 
-    fn lease(self: &Rc<Self>, connection: Connection<B>, target: &Arc<TargetUrl>) -> Lease<B> {
+    /// A connection that is ours alone: a new one, or one that somebody hands on while we wait.
+    async fn obtain(&self, target: &Arc<Target>) -> Result<Connection<B>, SendError> {
+        let slot = match target.slots().clone().try_acquire_owned() {
+            Ok(slot) => slot,
+            Err(_) => match self.wait(target).await? {
+                Obtained::Connection(connection) => return Ok(connection),
+                Obtained::Slot(slot) => slot,
+            },
+        };
+        self.connect(target, slot)
+            .await
+            .map_err(SendError::Unreachable)
+    }
+
+    async fn wait(&self, target: &Arc<Target>) -> Result<Obtained<B>, SendError> {
+        let begun = Instant::now();
+        let waiting = target.join_queue().ok_or(SendError::Overloaded)?;
+        let handed = self.with_shelf(target, Shelf::wait);
+        let slot = target.slots().clone().acquire_owned();
+        let obtained = timeout(target.settings().wait, async {
+            tokio::select! {
+                biased;
+                Ok(connection) = handed => Some(Obtained::Connection(connection)),
+                Ok(slot) = slot => Some(Obtained::Slot(slot)),
+                else => None,
+            }
+        })
+        .await;
+        drop(waiting);
+        self.metrics.observe_upstream_wait(begun.elapsed());
+        obtained.ok().flatten().ok_or(SendError::Overloaded)
+    }
+
+    async fn connect(
+        &self,
+        target: &Arc<Target>,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Connection<B>, ConnectError> {
+        let metrics = self.with_shelf(target, |shelf| shelf.metrics.clone());
+        let deadline = Instant::now() + target.settings().connect_timeout;
+        let held = Held {
+            _slot: slot,
+            _counted: metrics.open_connection(),
+        };
+        let connected = async {
+            let addresses = self.addresses(target, deadline).await?;
+            let note_failure =
+                |address| self.with_shelf(target, |shelf| shelf.addresses.note_failure(address));
+            let opened = open(&addresses, deadline, note_failure).await?;
+            start(target, opened, deadline, held).await
+        }
+        .await;
+        metrics.count_connect(match &connected {
+            Ok(_) => Connect::Ok,
+            Err(error) => error.kind(),
+        });
+        connected
+    }
+
+    /// The addresses in the order in which to try them; waits for the first look-up of a name.
+    async fn addresses(
+        &self,
+        target: &Arc<Target>,
+        deadline: Instant,
+    ) -> Result<Vec<std::net::SocketAddr>, ConnectError> {
+        let mut known = self.with_shelf(target, |shelf| shelf.addresses.watch());
+        let first = known.wait_for(|known| *known != Resolution::Pending);
+        // If there is nobody left to look it up, it will not resolve.
+        let _ = timeout_at(deadline, first)
+            .await
+            .map_err(|_| ConnectError::Unresolved)?;
+        Ok(self.with_shelf(target, |shelf| shelf.addresses.in_turn()))
+    }
+
+    fn lease(self: &Rc<Self>, connection: Connection<B>, target: &Arc<Target>) -> Lease<B> {
         Lease {
             connection,
             target: target.clone(),
@@ -109,64 +198,50 @@ where
         }
     }
 
-    fn checkout(&self, target: &Arc<TargetUrl>) -> Option<Connection<B>> {
-        let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(target)?;
-        while let Some(idle) = kept.pop() {
-            if idle.is_usable() && idle.connection.sender.is_ready() {
-                return Some(idle.connection);
-            }
-        }
-        None
+    fn with_shelf<R>(&self, target: &Arc<Target>, act: impl FnOnce(&mut Shelf<B>) -> R) -> R {
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves
+            .entry(Arc::as_ptr(target).addr())
+            .or_insert_with(|| {
+                target.add_idler(&self.wanted);
+                Shelf::new(target.clone(), self.metrics.upstream(target.name()))
+            });
+        act(shelf)
     }
 }
 
-impl<B> Idle<B> {
-    fn is_usable(&self) -> bool {
-        !self.connection.sender.is_closed() && self.since.elapsed() < KEEPALIVE
-    }
-}
-
-impl<B> Lease<B> {
+impl<B> Lease<B>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
     /// Hands the connection back for the next request.
     ///
     /// Only for when the request and its answer are complete. A connection that the upstream
     /// wants closed is dropped here, not kept.
     pub fn give_back(self) {
-        let Some(pool) = self.pool.upgrade() else {
-            return;
-        };
-        if self.connection.sender.is_closed() {
-            return;
+        if let Some(pool) = self.pool.upgrade() {
+            pool.with_shelf(&self.target, |shelf| shelf.put(self.connection));
         }
-        let idle = Idle {
-            connection: self.connection,
-            since: Instant::now(),
-        };
-        pool.idle
-            .borrow_mut()
-            .entry(self.target)
-            .or_default()
-            .push(idle);
     }
 }
 
-/// Closes what has been idle for too long, until the pool is gone.
-async fn sweep<B>(pool: Weak<Pool<B>>) {
-    let mut tick = interval(SWEEP_EVERY);
+/// Closes what is of no use, now and then and whenever it is wanted elsewhere, until the pool is
+/// gone.
+async fn tidy<B>(pool: Weak<Pool<B>>, wanted: Arc<Notify>) {
+    let mut tick = interval(TIDY_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = wanted.notified() => {}
+        }
         let Some(pool) = pool.upgrade() else { return };
-        pool.idle.borrow_mut().retain(|_, connections| {
-            connections.retain(Idle::is_usable);
-            !connections.is_empty()
+        pool.shelves.borrow_mut().retain(|_, shelf| {
+            shelf.tidy();
+            !shelf.is_forgotten()
         });
     }
 }
 
-/// How long a connection is kept without a request. Below the 5 s after which Apache, Node and
-/// gunicorn close theirs: whoever closes first loses no request, and it had better be us.
-const KEEPALIVE: Duration = Duration::from_secs(4);
-
 /// How often idle connections are looked through.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const TIDY_EVERY: Duration = Duration::from_secs(1);

@@ -1,187 +1,169 @@
-//! What `to = "http://…"` means: an authority and a base path.
+//! One upstream as the whole process knows it: its addresses, its limits, who waits for it.
 
-use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use http::HeaderValue;
-use http::uri::{Authority, Uri};
+use tokio::sync::{Notify, Semaphore, watch};
 
-/// The URL of an upstream: `http://host[:port][/base]`.
+use super::tls::ClientTls;
+use super::url::Origin;
+
+/// How an upstream is connected to. Durations and counts are for each target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TargetUrl {
-    host: String,
-    port: u16,
-    host_header: HeaderValue,
-    base_path: String,
+pub struct Settings {
+    /// For a connection: TCP, TLS, and waiting for a name that was never resolved yet.
+    pub connect_timeout: Duration,
+    /// How long a connection is kept without a request.
+    pub keepalive: Duration,
+    /// How old a connection may become, give or take a tenth.
+    pub max_age: Duration,
+    /// Connections at once, of all workers together.
+    pub max_connections: usize,
+    /// Requests that may wait for one, of all workers together.
+    pub max_waiting: usize,
+    /// How long they may wait.
+    pub wait: Duration,
 }
 
-/// Why a text is no upstream's URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TargetUrlError {
-    /// Not `http://…`.
-    #[error("expected http://host[:port][/base]")]
-    NotHttp,
-    /// `https://…`.
-    #[error("this version speaks plain HTTP/1.1 to upstreams, not https")]
-    Https,
-    /// No host, or a port that is none.
-    #[error("the host or the port is malformed; expected http://host[:port][/base]")]
-    Authority,
-    /// `user:password@`.
-    #[error("a user or password has no place in it")]
-    UserInfo,
-    /// A query or a fragment.
-    #[error("a query or fragment has no place in it; requests bring their own")]
-    Query,
-    /// A base path that is not in the form in which paths are forwarded.
-    #[error(
-        "the base path has a dot segment, an empty segment or a character that must be percent-encoded"
-    )]
-    BasePath,
+/// Where requests go. Routes with the same origin and settings share one, and with it the
+/// connections.
+#[derive(Debug)]
+pub struct Target {
+    origin: Origin,
+    name: Arc<str>,
+    settings: Settings,
+    tls: Option<ClientTls>,
+    resolution: watch::Sender<Resolution>,
+    slots: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Those that may hold connections which nobody uses.
+    idlers: Mutex<Vec<Weak<Notify>>>,
 }
 
-impl TargetUrl {
-    /// Reads a URL.
-    ///
-    /// # Errors
-    /// [`TargetUrlError`].
-    pub fn parse(text: &str) -> Result<Self, TargetUrlError> {
-        if text.starts_with("https://") {
-            return Err(TargetUrlError::Https);
-        }
-        if !text.starts_with("http://") {
-            return Err(TargetUrlError::NotHttp);
-        }
-        if text.contains(['?', '#']) {
-            return Err(TargetUrlError::Query);
-        }
-        let uri: Uri = text.parse().map_err(|_| TargetUrlError::Authority)?;
-        let authority = uri.authority().ok_or(TargetUrlError::Authority)?;
-        if authority.as_str().contains('@') {
-            return Err(TargetUrlError::UserInfo);
-        }
-        let base_path = uri.path().strip_suffix('/').unwrap_or(uri.path());
-        if !is_forwardable(base_path) {
-            return Err(TargetUrlError::BasePath);
-        }
-        Self::new(authority, base_path).ok_or(TargetUrlError::Authority)
-    }
-
-    fn new(authority: &Authority, base_path: &str) -> Option<Self> {
-        let host = authority.host().to_ascii_lowercase();
-        let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {
-            None => HTTP_PORT,
-            Some(port) => port.parse().ok().filter(|port| *port != 0)?,
-        };
-        let host_header = match port {
-            HTTP_PORT => HeaderValue::from_str(&host),
-            port => HeaderValue::from_str(&format!("{host}:{port}")),
-        };
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let host_header = host_header.ok().filter(|_| !host.is_empty())?;
-        Some(Self {
-            host,
-            port,
-            host_header,
-            base_path: base_path.to_owned(),
-        })
-    }
-
-    /// The name or address; an IPv6 address without its brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port.
-    pub const fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// What stands before every forwarded path: empty, or `/…` without a final slash.
-    pub fn base_path(&self) -> &str {
-        &self.base_path
-    }
-
-    /// The authority as a Host field says it, without the default port.
-    pub const fn host_header(&self) -> &HeaderValue {
-        &self.host_header
-    }
+/// What is known of a target's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// Nothing yet.
+    Pending,
+    /// These, at least one.
+    Known(Arc<[SocketAddr]>),
+    /// The name has never been resolved; there was at least one try.
+    Failed,
 }
 
-impl fmt::Display for TargetUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bracket = |host: &str| {
-            if host.contains(':') {
-                format!("[{host}]")
-            } else {
-                host.to_owned()
+/// One request that waits for a connection.
+pub(super) struct Waiting<'t>(&'t Target);
+
+impl Target {
+    /// One that nobody has connected to. `tls` must be there for an `https` origin.
+    pub fn new(origin: Origin, settings: Settings, tls: Option<ClientTls>) -> Self {
+        let address: Option<IpAddr> = origin.host.parse().ok();
+        let resolution = address.map_or(Resolution::Pending, |address| {
+            Resolution::Known([SocketAddr::new(address, origin.port)].into())
+        });
+        Self {
+            name: origin.to_string().into(),
+            slots: Arc::new(Semaphore::new(settings.max_connections)),
+            resolution: watch::Sender::new(resolution),
+            waiting: AtomicUsize::new(0),
+            idlers: Mutex::default(),
+            origin,
+            settings,
+            tls,
+        }
+    }
+
+    /// What is connected to.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Its name in logs and metrics.
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How it is connected to.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether its host is a name, whose addresses somebody has to find out.
+    pub fn is_named(&self) -> bool {
+        self.origin.host.parse::<IpAddr>().is_err()
+    }
+
+    /// Notes what a look-up of its name came to. `None` is a failure, after which the addresses
+    /// that were good before stay good. Returns what is known now if that has changed.
+    pub fn resolved(&self, addresses: Option<Vec<SocketAddr>>) -> Option<Resolution> {
+        let mut changed = None;
+        self.resolution.send_if_modified(|known| {
+            let new = match addresses {
+                Some(mut addresses) if !addresses.is_empty() => {
+                    addresses.sort_unstable();
+                    addresses.dedup();
+                    Resolution::Known(addresses.into())
+                }
+                _ if matches!(known, Resolution::Known(_)) => return false,
+                _ => Resolution::Failed,
+            };
+            if new == *known {
+                return false;
             }
-        };
-        write!(
-            f,
-            "http://{}:{}{}",
-            bracket(&self.host),
-            self.port,
-            self.base_path
-        )
+            changed = Some(new.clone());
+            *known = new;
+            true
+        });
+        changed
+    }
+
+    pub(super) const fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
+    }
+
+    /// The addresses, now and as they change.
+    pub(super) fn addresses(&self) -> watch::Receiver<Resolution> {
+        self.resolution.subscribe()
+    }
+
+    /// What a connection takes as long as it lives.
+    pub(super) const fn slots(&self) -> &Arc<Semaphore> {
+        &self.slots
+    }
+
+    /// Joins those that wait for a slot, unless there are too many. Whoever holds connections
+    /// that nobody uses is told.
+    pub(super) fn join_queue(&self) -> Option<Waiting<'_>> {
+        let others = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Waiting(self);
+        if others >= self.settings.max_waiting {
+            return None;
+        }
+        for idler in &*self.idlers.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(idler) = idler.upgrade() {
+                idler.notify_one();
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Whether somebody waits for a slot.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// From now on this one is told when somebody waits.
+    pub(super) fn add_idler(&self, idler: &Arc<Notify>) {
+        let mut idlers = self.idlers.lock().unwrap_or_else(PoisonError::into_inner);
+        idlers.retain(|idler| idler.strong_count() > 0);
+        idlers.push(Arc::downgrade(idler));
     }
 }
 
-fn is_forwardable(path: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&b);
-    path.split('/')
-        .skip(1)
-        .all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain))
-}
-
-/// RFC 9110 §4.2.1.
-const HTTP_PORT: u16 = 80;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_a_host_a_port_and_a_base_path() {
-        for (text, host, port, header, base) in [
-            ("http://app", "app", 80, "app", ""),
-            ("http://APP:80/", "app", 80, "app", ""),
-            (
-                "http://127.0.0.1:3000/base/",
-                "127.0.0.1",
-                3000,
-                "127.0.0.1:3000",
-                "/base",
-            ),
-            ("http://[::1]:3000/a/b", "::1", 3000, "[::1]:3000", "/a/b"),
-        ] {
-            let url = TargetUrl::parse(text).unwrap();
-            assert_eq!(
-                (url.host(), url.port(), url.base_path()),
-                (host, port, base),
-                "{text}"
-            );
-            assert_eq!(url.host_header(), header, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_upstream_is_refused_with_the_reason() {
-        for (text, error) in [
-            ("https://app", TargetUrlError::Https),
-            ("app:3000", TargetUrlError::NotHttp),
-            ("http://", TargetUrlError::Authority),
-            ("http://app:0", TargetUrlError::Authority),
-            ("http://app:99999", TargetUrlError::Authority),
-            ("http://u:p@app", TargetUrlError::UserInfo),
-            ("http://app/?q", TargetUrlError::Query),
-            ("http://app/#f", TargetUrlError::Query),
-            ("http://app/../x", TargetUrlError::BasePath),
-            ("http://app//x", TargetUrlError::BasePath),
-        ] {
-            assert_eq!(TargetUrl::parse(text), Err(error), "{text}");
-        }
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

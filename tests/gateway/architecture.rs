@@ -12,7 +12,7 @@ const FENCES: [(&str, &[&str], &str); 6] = [
     ),
     (
         "rustls",
-        &["tls/", "crypto.rs"],
+        &["tls/", "upstream/tls.rs", "crypto.rs"],
         "TLS has one place, and so will its next version",
     ),
     (
@@ -38,7 +38,7 @@ const FENCES: [(&str, &[&str], &str); 6] = [
 ];
 
 /// A module and what it must not name.
-const ARROWS: [(&str, &[&str], &str); 11] = [
+const ARROWS: [(&str, &[&str], &str); 12] = [
     (
         "token/",
         &["hyper", "crate::config", "crate::proxy", "crate::route"],
@@ -63,6 +63,11 @@ const ARROWS: [(&str, &[&str], &str); 11] = [
         "upstream/",
         &["crate::config", "crate::proxy", "crate::token"],
         "an upstream is sent to with a permit, whatever it came from",
+    ),
+    (
+        "control/",
+        &["crate::proxy", "crate::server", "crate::cli", "hyper"],
+        "what is done beside the requests knows none of them",
     ),
     (
         "config/",

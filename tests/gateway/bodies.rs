@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use jotgate::cli::run;
 use jotgate::clock::Clock;
+use jotgate::control::Resolver;
 use jotgate::server::Surroundings;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -758,7 +759,7 @@ async fn a_reader_of_the_log_that_sleeps_delays_no_request() {
         clock: Clock::system(),
         access_log: Box::new(Asleep { reached, released }),
     };
-    let gateway = run::start(&loaded, surroundings).unwrap();
+    let (gateway, _control) = run::start(&loaded, surroundings, Resolver::system()).unwrap();
     let address = gateway.addresses().https[0];
     let mut client = H1::connect_to(address, start.authority(), Some("localhost")).await;
     assert_eq!(client.get("/nowhere", &[]).await.status, 404);

@@ -7,7 +7,7 @@ use jotgate::cli::run;
 use jotgate::config::{self, KeyMaterial, Source};
 use jotgate::crypto::{self, KeyKind};
 
-use crate::harness::{Signer, write_certificate};
+use crate::harness::{Authority, Signer, write_certificate};
 
 #[test]
 fn every_file_in_config_loads() {
@@ -57,6 +57,16 @@ fn loads(text: &str, name: &str) {
     assert!(!problems.has_errors(), "{name}: {problems:#?}");
     for pair in &config.certificates {
         write_certificate(&["localhost"], &pair.cert.value, &pair.key.value);
+    }
+    for route in &config.routes {
+        let tls = &route.connecting.tls;
+        if let Some(pair) = &tls.identity {
+            write_certificate(&["gateway.internal"], &pair.cert.value, &pair.key.value);
+        }
+        if let Some(ca) = &tls.ca {
+            fs::create_dir_all(ca.value.parent().unwrap()).unwrap();
+            fs::write(&ca.value, Authority::new().pem()).unwrap();
+        }
     }
     for issuer in &config.issuers {
         match &issuer.keys {

@@ -24,4 +24,5 @@ mod smoke;
 mod targets;
 mod tls;
 mod tokens;
+mod upstreams;
 mod vectors;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::clock::Clock;
+use crate::control::Resolver;
 use crate::observe;
 use crate::server::{StartError, Surroundings};
 
@@ -70,7 +71,7 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
             clock: Clock::system(),
             access_log: Box::new(observe::stdout()?),
         };
-        let gateway = run::start(&loaded, surroundings)?;
+        let (gateway, _control) = run::start(&loaded, surroundings, Resolver::system())?;
         io::stdout().write_all(introduction(&folder, ports).as_bytes())?;
         stop_at_signal(gateway, &mut stop).await;
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jotgate::cli::run;
 use jotgate::clock::Clock;
+use jotgate::control::{ControlPlane, Resolver};
 use jotgate::server::{Gateway, Surroundings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
@@ -25,17 +26,18 @@ pub struct Start {
     listen: String,
     extra: String,
     clock: Clock,
+    resolver: Resolver,
     authority: Authority,
 }
 
 /// A certificate authority of the test's own.
-struct Authority {
+pub struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -46,14 +48,26 @@ impl Authority {
         }
     }
 
-    fn write(&self, names: &[&str], cert: &Path, key: &Path) {
+    /// Its own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for these names, and its key.
+    pub fn leaf(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let leaf = KeyPair::generate().unwrap();
         let params = CertificateParams::new(names).unwrap();
+        let cert = params.signed_by(&leaf, &self.issuer).unwrap().pem();
+        (cert, leaf.serialize_pem())
+    }
+
+    fn write(&self, names: &[&str], cert: &Path, key: &Path) {
+        let (cert_pem, key_pem) = self.leaf(names);
         std::fs::create_dir_all(cert.parent().unwrap()).unwrap();
-        std::fs::write(cert, params.signed_by(&leaf, &self.issuer).unwrap().pem()).unwrap();
+        std::fs::write(cert, cert_pem).unwrap();
         std::fs::create_dir_all(key.parent().unwrap()).unwrap();
-        std::fs::write(key, leaf.serialize_pem()).unwrap();
+        std::fs::write(key, key_pem).unwrap();
     }
 }
 
@@ -108,6 +122,7 @@ impl Start {
             listen: String::new(),
             extra: String::new(),
             clock: Clock::system(),
+            resolver: Resolver::system(),
             authority,
         }
     }
@@ -133,6 +148,12 @@ impl Start {
     /// Another clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Another way to look up names.
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -198,9 +219,10 @@ impl Start {
             clock: self.clock.clone(),
             access_log: Box::new(log.clone()),
         };
-        let gateway = run::start(&loaded, surroundings).unwrap();
+        let (gateway, control) = run::start(&loaded, surroundings, self.resolver.clone()).unwrap();
         TestGateway {
             gateway,
+            _control: control,
             log,
             authority: self.authority.pem.clone(),
             _folder: self.folder,
@@ -211,6 +233,7 @@ impl Start {
 /// A running gateway. It ends when it is dropped.
 pub struct TestGateway {
     pub gateway: Gateway,
+    _control: ControlPlane,
     log: Log,
     authority: String,
     _folder: TempDir,

@@ -5,15 +5,17 @@ mod draft;
 mod gateway;
 mod process;
 mod script;
+mod tls_front;
 mod tokens;
 mod upstream;
 mod verdict;
 
 pub use client::{Answer, H1, connector, h2_client, h2_streams, tls};
 pub use draft::Draft;
-pub use gateway::{PATIENCE, Start, TestGateway, write_certificate};
+pub use gateway::{Authority, PATIENCE, Start, TestGateway, write_certificate};
 pub use process::Process;
 pub use script::{Line, Script};
+pub use tls_front::TlsFront;
 pub use tokens::{Signer, claims, now};
 pub use upstream::{Received, Stage, Upstream};
 pub use verdict::{Kind, Verdict, assert_refused, bearer, judge};

@@ -1,0 +1,104 @@
+//! The addresses of upstreams, looked up again and again: they move, and nobody tells.
+//!
+//! Workers never wait for a name server. While look-ups fail, what was good last stays good.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::upstream::{Resolution, Target};
+
+/// Looks up names.
+#[derive(Clone)]
+pub struct Resolver(Arc<LookUp>);
+
+type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+impl Resolver {
+    /// As every program of this system does it: the hosts file, then DNS.
+    pub fn system() -> Self {
+        Self::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
+    }
+
+    /// By any other means. It may block.
+    pub fn new(
+        look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(look_up))
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+/// Looks up the names of these targets, now and then every so often. It never ends.
+///
+/// # Cancellation
+/// Dropping the future ends it; a look-up that is under way ends in its own time.
+pub(super) async fn keep_resolved(targets: Vec<Arc<Target>>, resolver: Resolver, every: Duration) {
+    let mut by_name: HashMap<(String, u16), Vec<Arc<Target>>> = HashMap::new();
+    for target in targets.into_iter().filter(|target| target.is_named()) {
+        let origin = target.origin();
+        let name = (origin.host.clone(), origin.port);
+        by_name.entry(name).or_default().push(target);
+    }
+    let mut names = JoinSet::new();
+    for ((host, port), targets) in by_name {
+        names.spawn(keep_name_resolved(
+            host,
+            port,
+            targets,
+            resolver.clone(),
+            every,
+        ));
+    }
+    while names.join_next().await.is_some() {}
+    std::future::pending().await
+}
+
+async fn keep_name_resolved(
+    host: String,
+    port: u16,
+    targets: Vec<Arc<Target>>,
+    resolver: Resolver,
+    every: Duration,
+) {
+    let mut is_failing = false;
+    loop {
+        let (look_up, name) = (resolver.0.clone(), host.clone());
+        let found = tokio::task::spawn_blocking(move || look_up(&name, port)).await;
+        let found = found.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        let failure = match &found {
+            Ok(addresses) if addresses.is_empty() => Some("it has no addresses".to_owned()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let addresses = found.ok();
+        for target in &targets {
+            if let Some(Resolution::Known(addresses)) = target.resolved(addresses.clone()) {
+                info!(upstream = &**target.name(), ?addresses, "upstream resolved");
+            }
+        }
+        match (&failure, is_failing) {
+            (Some(why), false) => warn!(
+                host,
+                why, "cannot resolve an upstream's name, keeping what was known of it"
+            ),
+            (Some(why), true) => debug!(host, why, "still cannot resolve an upstream's name"),
+            (None, true) => info!(host, "an upstream's name resolves again"),
+            (None, false) => {}
+        }
+        is_failing = failure.is_some();
+        sleep(every).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! Which of a target's addresses is connected to next, as one worker sees it.
+//!
+//! All of them in turn, so that none is left out; those that just failed come last, so that one
+//! dead address costs one request its patience and not every second one.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Target;
+use super::target::Resolution;
+
+/// One worker's view of a target's addresses.
+pub(super) struct Addresses {
+    known: watch::Receiver<Resolution>,
+    turn: usize,
+    failed: Vec<(SocketAddr, Instant)>,
+}
+
+impl Addresses {
+    pub(super) fn of(target: &Target) -> Self {
+        let mut known = target.addresses();
+        known.mark_unchanged();
+        Self {
+            known,
+            turn: 0,
+            failed: Vec::new(),
+        }
+    }
+
+    /// What is known, as it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Resolution> {
+        self.known.clone()
+    }
+
+    /// All addresses in the order in which to try them; the next call begins with another one.
+    pub(super) fn in_turn(&mut self) -> Vec<SocketAddr> {
+        let mut order = match &*self.known.borrow() {
+            Resolution::Known(addresses) => addresses.to_vec(),
+            Resolution::Pending | Resolution::Failed => return Vec::new(),
+        };
+        let first = self.turn % order.len();
+        order.rotate_left(first);
+        self.turn = first + 1;
+        self.failed.retain(|(_, at)| at.elapsed() < SHUNNED_FOR);
+        // Stable, so that the good ones keep their turn.
+        order.sort_by_key(|address| self.has_failed(*address));
+        order
+    }
+
+    /// Nobody answered at this address.
+    pub(super) fn note_failure(&mut self, address: SocketAddr) {
+        self.failed.retain(|(failed, _)| *failed != address);
+        self.failed.push((address, Instant::now()));
+    }
+
+    fn has_failed(&self, address: SocketAddr) -> bool {
+        self.failed.iter().any(|(failed, _)| *failed == address)
+    }
+
+    /// The addresses, if they have changed since this was last asked.
+    pub(super) fn changed(&mut self) -> Option<Vec<SocketAddr>> {
+        // An atomic load, as long as nothing has changed.
+        if !self.known.has_changed().unwrap_or(false) {
+            return None;
+        }
+        match &*self.known.borrow_and_update() {
+            Resolution::Known(addresses) => Some(addresses.to_vec()),
+            Resolution::Pending | Resolution::Failed => None,
+        }
+    }
+}
+
+/// How long an address that did not answer comes last.
+const SHUNNED_FOR: Duration = Duration::from_secs(10);

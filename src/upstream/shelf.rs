@@ -1,0 +1,101 @@
+//! One worker's connections to one target: those that wait for a request, and the requests that
+//! wait for one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Target;
+use super::addresses::Addresses;
+use super::connect::Connection;
+use crate::observe::UpstreamMetrics;
+
+/// The connections.
+pub(super) struct Shelf<B> {
+    pub(super) target: Arc<Target>,
+    pub(super) addresses: Addresses,
+    pub(super) metrics: UpstreamMetrics,
+    idle: Vec<Idle<B>>,
+    waiters: VecDeque<oneshot::Sender<Connection<B>>>,
+}
+
+struct Idle<B> {
+    connection: Connection<B>,
+    since: Instant,
+}
+
+impl<B> Shelf<B> {
+    pub(super) fn new(target: Arc<Target>, metrics: UpstreamMetrics) -> Self {
+        Self {
+            addresses: Addresses::of(&target),
+            target,
+            metrics,
+            idle: Vec::new(),
+            waiters: VecDeque::new(),
+        }
+    }
+
+    /// The connection that was used last, if it can be used again.
+    pub(super) fn take(&mut self) -> Option<Connection<B>> {
+        if let Some(addresses) = self.addresses.changed() {
+            // The upstream has moved.
+            self.idle
+                .retain(|idle| addresses.contains(&idle.connection.address));
+        }
+        let keepalive = self.target.settings().keepalive;
+        while let Some(idle) = self.idle.pop() {
+            if idle.since.elapsed() < keepalive
+                && idle.connection.is_usable()
+                && idle.connection.sender.is_ready()
+            {
+                return Some(idle.connection);
+            }
+        }
+        None
+    }
+
+    /// Gives a connection to the one who has waited longest here, or keeps it. It is closed where
+    /// it is too old, or where another worker's requests wait for its slot.
+    pub(super) fn put(&mut self, mut connection: Connection<B>) {
+        if !connection.is_usable() {
+            return;
+        }
+        while let Some(waiter) = self.waiters.pop_front() {
+            match waiter.send(connection) {
+                Ok(()) => return,
+                Err(unwanted) => connection = unwanted,
+            }
+        }
+        if !self.target.is_wanted() {
+            self.idle.push(Idle {
+                connection,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Waits for what is [put](Self::put).
+    pub(super) fn wait(&mut self) -> oneshot::Receiver<Connection<B>> {
+        let (give, given) = oneshot::channel();
+        self.waiters.retain(|waiter| !waiter.is_closed());
+        self.waiters.push_back(give);
+        given
+    }
+
+    /// Closes what is of no use any more, or of more use to another worker.
+    pub(super) fn tidy(&mut self) {
+        if self.target.is_wanted() {
+            self.idle.clear();
+        }
+        let keepalive = self.target.settings().keepalive;
+        self.idle
+            .retain(|idle| idle.since.elapsed() < keepalive && idle.connection.is_usable());
+    }
+
+    /// Whether nobody else knows the target any more, and nothing is left of it here.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.idle.is_empty() && self.waiters.is_empty() && Arc::strong_count(&self.target) == 1
+    }
+}

@@ -1,0 +1,140 @@
+//! TLS towards upstreams: whom to believe, and who we are.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::crypto;
+use crate::tls::{self, Certificate, CertificateError};
+
+/// What is believed of upstreams over TLS, and what is shown to them.
+#[derive(Clone)]
+pub struct ClientConfigs {
+    config: Arc<ClientConfig>,
+}
+
+/// How one target is spoken to over TLS.
+#[derive(Clone)]
+pub struct ClientTls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+/// Why there is no TLS to upstreams.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientTlsError {
+    /// The file with the authorities.
+    #[error(transparent)]
+    Authorities(CertificateError),
+    /// One of the authorities.
+    #[error("{}: {reason}", path.display())]
+    Unusable {
+        /// The file it is in.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificate that is shown, or its key.
+    #[error(transparent)]
+    Identity(CertificateError),
+    /// The system has no authorities to believe in.
+    #[error("no authorities of the system can be loaded; name some with `ca`: {0}")]
+    System(rustls::Error),
+}
+
+impl ClientConfigs {
+    /// Believes the authorities in `ca`, or those of the system; shows the certificate in
+    /// `identity` (its chain and its key) to upstreams that ask for one.
+    ///
+    /// # Errors
+    /// [`ClientTlsError`].
+    pub fn load(
+        ca: Option<&Path>,
+        identity: Option<(&Path, &Path)>,
+    ) -> Result<Self, ClientTlsError> {
+        let provider = crypto::rustls_provider();
+        let versions = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(ClientTlsError::System)?;
+        let verified = match ca {
+            Some(ca) => versions.with_root_certificates(authorities(ca)?),
+            None => versions
+                .with_platform_verifier()
+                .map_err(ClientTlsError::System)?,
+        };
+        let mut config = match identity {
+            None => verified.with_no_client_auth(),
+            Some((cert, key)) => {
+                let certificate =
+                    Certificate::load(cert, key, &provider).map_err(ClientTlsError::Identity)?;
+                verified.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                    certificate.certified().clone(),
+                )))
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            config: Arc::new(config),
+        })
+    }
+
+    /// For the upstream of this name, or at this address.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn for_host(&self, host: &str) -> Result<ClientTls, InvalidDnsNameError> {
+        Ok(ClientTls {
+            connector: TlsConnector::from(self.config.clone()),
+            name: ServerName::try_from(host.to_owned())?,
+        })
+    }
+}
+
+impl ClientTls {
+    /// Does the handshake. The certificate must be for the target's name, whatever the client's
+    /// request says of hosts.
+    pub(super) async fn connect<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.connector.connect(self.name.clone(), stream).await
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").finish_non_exhaustive()
+    }
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, ClientTlsError> {
+    let unusable = |reason: String| ClientTlsError::Unusable {
+        path: path.into(),
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    let text = tls::read(path).map_err(ClientTlsError::Authorities)?;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate =
+            certificate.map_err(|error| unusable(format!("not valid PEM: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(format!("not a usable authority: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable(
+            "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)".to_owned(),
+        ));
+    }
+    Ok(roots)
+}

@@ -1,0 +1,319 @@
+//! How upstreams are connected to: TLS, names that move, and how many connections they get.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jotgate::control::Resolver;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::harness::{Authority, PATIENCE, Stage, Start, TestGateway, TlsFront, Upstream};
+
+/// A public route to this target, with these keys of its own.
+fn route(to: &str, more: &str) -> String {
+    format!("[[route]]\npath = \"/\"\nto = \"{to}\"\nauth = \"public\"\n{more}\n")
+}
+
+fn https(front: &TlsFront) -> String {
+    format!("https://localhost:{}", front.address.port())
+}
+
+/// The status and the reason of one request on a new connection.
+async fn ask(gateway: &TestGateway, number: usize) -> (u16, String) {
+    let answer = gateway.h1().await.get("/x", &[]).await;
+    let event = gateway.events(number).await.remove(number - 1);
+    (answer.status, event["reason"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn an_upstream_over_tls_is_believed_if_its_authority_is() {
+    let upstream = Upstream::start().await;
+    let authority = Authority::new();
+    let front = TlsFront::start(&upstream, &authority, &["localhost"], None).await;
+    let gateway = Start::routes(&route(&https(&front), r#"upstream = { ca = "ca.pem" }"#))
+        .file("ca.pem", authority.pem())
+        .start();
+    let mut client = gateway.h1().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/x", &[]).await.status, 200);
+    }
+    let received = upstream.received();
+    assert_eq!(received.len(), 3);
+    assert_eq!(received[0].one("host"), Some("localhost"), "the client's");
+    assert_eq!(front.handshakes(), 1, "the connection is kept");
+}
+
+#[tokio::test]
+async fn an_upstream_with_another_name_or_authority_gets_no_request() {
+    let upstream = Upstream::start().await;
+    let authority = Authority::new();
+    let other_name = TlsFront::start(&upstream, &authority, &["other.test"], None).await;
+    let other_authority = TlsFront::start(&upstream, &Authority::new(), &["localhost"], None).await;
+    for front in [&other_name, &other_authority] {
+        let gateway = Start::routes(&route(&https(front), ""))
+            .extra("[upstream]\nca = \"ca.pem\"\n")
+            .file("ca.pem", authority.pem())
+            .start();
+        assert_eq!(ask(&gateway, 1).await, (502, "upstream_tls".to_owned()));
+        // What the client says of hosts does not decide which name the certificate must have.
+        let host = "Host: other.test";
+        let mut client = gateway.h1().await;
+        client
+            .send(format!("GET /x HTTP/1.1\r\n{host}\r\n\r\n"))
+            .await;
+        assert_ne!(client.answer().await.status, 200);
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_asks_for_a_certificate_is_shown_the_one_there_is() {
+    let upstream = Upstream::start().await;
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let front = TlsFront::start(&upstream, &authority, &["localhost"], Some(&clients)).await;
+    let (cert, key) = clients.leaf(&["gateway.test"]);
+    let start = |more: &str| {
+        Start::routes(&route(
+            &https(&front),
+            &format!("upstream = {{ ca = \"ca.pem\"{more} }}"),
+        ))
+        .file("ca.pem", authority.pem())
+        .file("client.crt", &cert)
+        .file("client.key", &key)
+        .start()
+    };
+    let with = start(r#", cert = "client.crt", key = "client.key""#);
+    assert_eq!(ask(&with, 1).await, (200, "ok".to_owned()));
+    let without = start("");
+    let (status, reason) = ask(&without, 1).await;
+    // In TLS 1.3 the refusal comes after the handshake, in place of the answer.
+    assert_eq!(status, 502, "{reason}");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test]
+async fn routes_with_the_same_origin_share_its_connections_whatever_their_base_path() {
+    let upstream = Upstream::start().await;
+    let to = upstream.url();
+    let gateway = Start::routes(&format!(
+        r#"
+        [[route]]
+        path = "/a/"
+        to = "{to}/one"
+        auth = "public"
+        [[route]]
+        path = "/b/"
+        to = "{to}/two/"
+        auth = "public"
+        "#
+    ))
+    .start();
+    let mut client = gateway.h1().await;
+    for path in ["/a/", "/b/", "/a/"] {
+        assert_eq!(client.get(path, &[]).await.status, 200);
+    }
+    assert_eq!(upstream.connections(), 1);
+    assert_eq!(upstream.received()[1].line, "GET /two/b/ HTTP/1.1");
+}
+
+/// A name server in the test's hands.
+#[derive(Clone)]
+struct Names {
+    known: Arc<Mutex<Option<Vec<SocketAddr>>>>,
+    asked: watch::Sender<u64>,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self {
+            known: Arc::default(),
+            asked: watch::Sender::new(0),
+        }
+    }
+
+    /// What the name resolves to from now on; `None` is no answer.
+    fn say(&self, addresses: Option<&[SocketAddr]>) {
+        *self.known.lock().unwrap() = addresses.map(<[_]>::to_vec);
+    }
+
+    /// Returns once the gateway has heard what was said last: it has asked since, and then again.
+    async fn heard(&self) {
+        let mut asked = self.asked.subscribe();
+        let before = *asked.borrow();
+        let heard = asked.wait_for(|asked| *asked >= before + 2);
+        timeout(PATIENCE, heard)
+            .await
+            .expect("nobody asks")
+            .unwrap();
+    }
+
+    fn resolver(&self) -> Resolver {
+        let names = self.clone();
+        Resolver::new(move |host, _| {
+            assert_eq!(host, "app.test");
+            names.asked.send_modify(|asked| *asked += 1);
+            let known = names.known.lock().unwrap().clone();
+            known.ok_or_else(|| io::Error::other("the name server is gone"))
+        })
+    }
+}
+
+#[tokio::test]
+async fn p14_a_name_may_fail_at_the_start_move_and_fail_again() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let names = Names::new();
+    let gateway = Start::routes(&route("http://app.test", ""))
+        .extra("[upstream]\nresolve = \"100ms\"\nkeepalive = \"1h\"\n")
+        .resolver(names.resolver())
+        .start();
+    assert_eq!(
+        ask(&gateway, 1).await,
+        (502, "upstream_unresolved".to_owned())
+    );
+    // The kept connection to the old address is of no use once it has moved.
+    for upstream in [&one, &two, &one] {
+        names.say(Some(&[upstream.address]));
+        names.heard().await;
+        let before = upstream.received().len();
+        assert_eq!(gateway.h1().await.get("/x", &[]).await.status, 200);
+        assert_eq!(upstream.received().len(), before + 1);
+        // The last good addresses are kept.
+        names.say(None);
+        names.heard().await;
+        assert_eq!(gateway.h1().await.get("/x", &[]).await.status, 200);
+        assert_eq!(upstream.received().len(), before + 2);
+    }
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_name_are_used_and_a_dead_one_costs_no_request() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let names = Names::new();
+    names.say(Some(&[one.address, dead, two.address]));
+    let gateway = Start::routes(&route("http://app.test", ""))
+        .extra("[upstream]\nkeepalive = \"0s\"\n[server]\nworkers = 1\n")
+        .resolver(names.resolver())
+        .start();
+    let mut client = gateway.h1().await;
+    for _ in 0..12 {
+        assert_eq!(client.get("/x", &[]).await.status, 200);
+    }
+    assert!(one.received().len() >= 3, "{}", one.received().len());
+    assert!(two.received().len() >= 3, "{}", two.received().len());
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_connection_and_gets_the_one_that_is_handed_back() {
+    let upstream = Stage::open().await;
+    let gateway = Start::routes(&route(
+        &upstream.url(),
+        r#"upstream = { max_connections = 1, wait = "10s" }"#,
+    ))
+    .extra("[server]\nworkers = 1\n")
+    .start();
+    let (mut first, mut second) = (gateway.h1().await, gateway.h1().await);
+    let request = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    first.send(request).await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    second.send(request).await;
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none")
+        .await;
+    assert_eq!(first.answer().await.text(), "one");
+    line.head_text().await;
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo")
+        .await;
+    assert_eq!(second.answer().await.text(), "two");
+}
+
+#[tokio::test]
+async fn p21_more_than_an_upstream_may_get_is_refused_at_once_and_told_to_come_back() {
+    let upstream = Stage::open().await;
+    let gateway = Start::routes(&route(
+        &upstream.url(),
+        r#"upstream = { max_connections = 1, max_waiting = 1, wait = "300ms" }"#,
+    ))
+    .start();
+    let request = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut busy = gateway.h1().await;
+    busy.send(request).await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut client = gateway.h1().await;
+        client.send(request).await;
+        others.push(client);
+    }
+    for client in &mut others {
+        let answer = client.answer().await;
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.one("retry-after"), Some("1"));
+    }
+    // Two of them had no place to wait in, the third waited as long as it may.
+    let mut waited: Vec<f64> = gateway
+        .events(3)
+        .await
+        .iter()
+        .map(|event| {
+            assert_eq!(event["reason"], "upstream_overloaded");
+            event["duration_ms"].as_f64().unwrap()
+        })
+        .collect();
+    waited.sort_by(f64::total_cmp);
+    assert!(waited[1] < 300.0 && waited[2] >= 300.0, "{waited:?}");
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(busy.answer().await.text(), "ok");
+}
+
+#[tokio::test]
+async fn a_connection_that_one_worker_keeps_is_given_up_when_another_wants_its_place() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::routes(&route(
+        &upstream.url(),
+        r#"upstream = { max_connections = 1, wait = "10s", keepalive = "1h" }"#,
+    ))
+    .extra("[server]\nworkers = 4\n")
+    .start();
+    for _ in 0..30 {
+        assert_eq!(gateway.h1().await.get("/x", &[]).await.status, 200);
+    }
+    // Spread over four workers, these could not all have used one connection.
+    assert!(upstream.connections() > 1);
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_as_long_as_the_file_says() {
+    for (settings, connections) in [
+        (r#"keepalive = "0s""#, 3),
+        (r#"max_age = "1ms""#, 3),
+        (r#"keepalive = "1h", max_age = "1h""#, 1),
+    ] {
+        let upstream = Upstream::answering(|_| {
+            // Long enough to be too old.
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(2) {
+                std::hint::spin_loop();
+            }
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()
+        })
+        .await;
+        let gateway = Start::routes(&route(
+            &upstream.url(),
+            &format!("upstream = {{ {settings} }}"),
+        ))
+        .start();
+        let mut client = gateway.h1().await;
+        for _ in 0..3 {
+            assert_eq!(client.get("/x", &[]).await.status, 200);
+        }
+        assert_eq!(upstream.connections(), connections, "{settings}");
+    }
+}
