@@ -9,7 +9,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use hyper::body::{Body, Incoming};
 
-use super::exchange::{Downstream, Exchange};
+use super::downstream::Downstream;
+use super::exchange::Exchange;
 use super::headers::has_come_back;
 use super::rejection::Rejection;
 use crate::policy::{self, Permit};

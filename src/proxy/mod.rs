@@ -2,6 +2,7 @@
 
 mod admit;
 mod body;
+mod downstream;
 mod exchange;
 mod forward;
 mod headers;
@@ -20,7 +21,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub use body::{RequestBody, ResponseBody};
-pub use exchange::{Downstream, InFlight, Secured};
+pub use downstream::{Downstream, InFlight, Secured};
 pub use worker::Worker;
 
 use crate::observe::AccessEvent;
