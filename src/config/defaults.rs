@@ -19,6 +19,10 @@ pub const HEADER_TIMEOUT_SECONDS: u64 = 10;
 /// usual load balancers in front, which should be the ones to close first.
 pub const IDLE_TIMEOUT_SECONDS: u64 = 75;
 
+/// How long a client may let a body stand still, in seconds: no network that works pauses for so
+/// long, and what is held for the client meanwhile is held from others.
+pub const BODY_TIMEOUT_SECONDS: u64 = 30;
+
 /// For a connection to an upstream, in seconds: two retransmissions of the first packet.
 pub const CONNECT_TIMEOUT_SECONDS: u64 = 5;
 

@@ -247,6 +247,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of an answer, or send nothing of a body that is waited
+    /// for.
+    pub body_timeout: Duration,
 }
 
 /// `[log]`: the access log.

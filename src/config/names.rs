@@ -72,6 +72,7 @@ const KEYS: [(&str, &[&str]); 9] = [
             "handshake_timeout",
             "header_timeout",
             "idle_timeout",
+            "body_timeout",
         ],
     ),
     (

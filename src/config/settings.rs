@@ -72,6 +72,7 @@ impl Check<'_> {
             handshake_timeout: seconds(defaults::HANDSHAKE_TIMEOUT_SECONDS),
             header_timeout: seconds(defaults::HEADER_TIMEOUT_SECONDS),
             idle_timeout: seconds(defaults::IDLE_TIMEOUT_SECONDS),
+            body_timeout: seconds(defaults::BODY_TIMEOUT_SECONDS),
         };
         let Some(mut table) = self.table(root, "limits") else {
             return limits;
@@ -90,6 +91,7 @@ impl Check<'_> {
             ("handshake_timeout", &mut limits.handshake_timeout),
             ("header_timeout", &mut limits.header_timeout),
             ("idle_timeout", &mut limits.idle_timeout),
+            ("body_timeout", &mut limits.body_timeout),
         ] {
             if let Some(item) = table.take(key)
                 && let Some(duration) = item.duration(SHORTEST, LONGEST, self.problems)

@@ -67,12 +67,19 @@ impl Progress {
         self.state.get()
     }
 
+    /// The upstream wants more, and there is none: from now on it is the client's turn.
+    fn await_more(&self) {
+        if self.state.replace(State::Awaited) != State::Awaited {
+            self.moved.set(Instant::now());
+        }
+    }
+
     /// How many bytes of it have come.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
 
-    /// When it last moved.
+    /// When it last moved, or began to be awaited.
     pub(super) fn moved(&self) -> Instant {
         self.moved.get()
     }
@@ -127,7 +134,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending => {
-                self.progress.state.set(State::Awaited);
+                self.progress.await_more();
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
@@ -221,6 +228,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.exchange.asked();
         let incoming = match &mut self.source {
             Source::Empty => return Poll::Ready(None),
             Source::Own(bytes) => {

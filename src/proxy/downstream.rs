@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::tls::Certificates;
 
 /// What is known of a client's connection.
@@ -21,6 +23,70 @@ pub struct Downstream {
     /// Whether the body of the request that ended last was not read to its end. What follows on
     /// the connection is then no head, and it cannot go on (HTTP/1).
     pub unread: Cell<bool>,
+    /// How many requests ended so. What their clients had sent already is still on its way
+    /// (HTTP/2).
+    pub abandoned: Cell<u64>,
+    /// Whether it is closed because the client takes nothing of what it asked for.
+    pub stalled: Cell<bool>,
+    /// The answers whose bodies the client is to take.
+    pub taking: Taking,
+}
+
+/// Whether a client takes what it asked for.
+#[derive(Debug)]
+pub struct Taking {
+    /// Answers of which a piece was handed over and the next one not yet asked for.
+    untaken: Cell<usize>,
+    /// When a piece was last asked for.
+    last: Cell<Instant>,
+}
+
+impl Taking {
+    fn new() -> Self {
+        Self {
+            untaken: Cell::new(0),
+            last: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Since when the client has taken nothing, although there is something for it.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        (self.untaken.get() > 0).then(|| self.last.get())
+    }
+
+    pub(super) fn handed_over(&self) {
+        self.untaken.set(self.untaken.get() + 1);
+        self.last.set(Instant::now());
+    }
+
+    pub(super) fn taken(&self) {
+        self.untaken.set(self.untaken.get() - 1);
+        self.last.set(Instant::now());
+    }
+}
+
+impl Downstream {
+    /// A connection that has just begun.
+    pub fn new(peer: SocketAddr, secured: Option<Secured>) -> Rc<Self> {
+        Rc::new(Self {
+            peer,
+            secured,
+            in_flight: InFlight::default(),
+            closing: Cell::new(false),
+            unread: Cell::new(false),
+            abandoned: Cell::new(0),
+            stalled: Cell::new(false),
+            taking: Taking::new(),
+        })
+    }
+
+    /// Notes how the body of a request ended that is over now.
+    pub fn ended(&self, body_was_read: bool) {
+        self.unread.set(!body_was_read);
+        if !body_was_read {
+            self.abandoned.set(self.abandoned.get() + 1);
+        }
+    }
 }
 
 /// What a TLS handshake settled.

@@ -25,6 +25,8 @@ pub(super) struct Exchange {
     event: AccessEvent,
     progress: Rc<Progress>,
     complete: bool,
+    /// A piece of the answer's body was handed over, and the next one not yet asked for.
+    untaken: bool,
     hsts: Option<HeaderValue>,
     _in_flight: InFlightGuard,
 }
@@ -49,6 +51,7 @@ impl Exchange {
             begun: Instant::now(),
             progress: Progress::new(body),
             complete: false,
+            untaken: false,
             hsts: None,
             _in_flight: downstream.in_flight.enter(),
             downstream: downstream.clone(),
@@ -107,6 +110,18 @@ impl Exchange {
     /// `length` more bytes of the answer's body were handed over.
     pub(super) fn sent(&mut self, length: usize) {
         self.event.bytes_out += length as u64;
+        if !self.untaken {
+            self.untaken = true;
+            self.downstream.taking.handed_over();
+        }
+    }
+
+    /// More of the answer's body is asked for: what was handed over has been taken.
+    pub(super) fn asked(&mut self) {
+        if self.untaken {
+            self.untaken = false;
+            self.downstream.taking.taken();
+        }
     }
 
     /// The answer was handed over whole.
@@ -180,9 +195,16 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.complete {
-            self.event.reason = CLIENT_CLOSED;
+            self.event.reason = if self.downstream.stalled.get() {
+                CLIENT_STALLED
+            } else {
+                CLIENT_CLOSED
+            };
         }
-        self.downstream.unread.set(!self.request_finished());
+        self.downstream.ended(self.request_finished());
+        if self.untaken {
+            self.downstream.taking.taken();
+        }
         self.event.duration = self.begun.elapsed();
         self.event.bytes_in = self.progress.bytes();
         self.worker.record(&self.event);
@@ -258,6 +280,9 @@ const REDIRECT: &str = "redirect";
 
 /// The reason of a request whose client went away before the end of the answer.
 const CLIENT_CLOSED: &str = "client_closed";
+
+/// The reason of an answer of which the client took nothing for too long.
+const CLIENT_STALLED: &str = "client_stalled";
 
 /// The reason of an answer whose body the upstream did not finish.
 const UPSTREAM_BROKE_OFF: &str = "upstream_broke_off";

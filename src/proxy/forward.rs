@@ -1,5 +1,7 @@
 //! A permit becomes a request upstream, and what comes back becomes an answer.
 
+use std::time::Duration;
+
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
@@ -29,11 +31,12 @@ pub(super) async fn forward(
     let worker = exchange.worker().clone();
     let progress = exchange.progress().clone();
     let route = &admission.route;
+    let body_timeout = worker.snapshot().limits.body_timeout;
     let request = upstream_request(&admission, parts, body, exchange);
     let asked = Instant::now();
     let answer = tokio::select! {
         answer = worker.pool().send(&admission.permit, &route.target, request) => answer,
-        rejection = too_late(&progress, route.timeout) => return Err(rejection),
+        rejection = too_late(&progress, route.timeout, body_timeout) => return Err(rejection),
     };
     let (response, lease) = answer.map_err(|error| {
         debug!(route = %route.name, error = &error as &dyn std::error::Error, "no answer from the upstream");
@@ -116,21 +119,24 @@ fn has_one_end(head: &http::response::Parts) -> bool {
 }
 
 /// Resolves when the answer's head is overdue: `timeout` after the request's body last moved, so
-/// that a long upload is no slow upstream.
-async fn too_late(progress: &Progress, timeout: std::time::Duration) -> Rejection {
-    let mut deadline = Instant::now() + timeout;
+/// that a long upload is no slow upstream; or when the client sends nothing of a body that is
+/// waited for, for `body_timeout`.
+async fn too_late(progress: &Progress, timeout: Duration, body_timeout: Duration) -> Rejection {
     loop {
-        sleep_until(deadline).await;
-        let moved = progress.moved() + timeout;
-        if moved <= deadline {
-            break;
-        }
-        deadline = moved;
-    }
-    match progress.state() {
-        State::Awaited => Rejection::BodyTimeout,
-        State::Held | State::Finished | State::Broken | State::TooLarge => {
-            Rejection::UpstreamTimeout
+        let is_awaited = progress.state() == State::Awaited;
+        let patience = if is_awaited {
+            body_timeout.min(timeout)
+        } else {
+            timeout
+        };
+        let due = progress.moved() + patience;
+        if due > Instant::now() {
+            // Whose turn it is may change in the meantime, and with it the patience.
+            sleep_until(due.min(Instant::now() + body_timeout)).await;
+        } else if is_awaited {
+            return Rejection::BodyTimeout;
+        } else {
+            return Rejection::UpstreamTimeout;
         }
     }
 }

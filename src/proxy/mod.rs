@@ -31,51 +31,64 @@ use exchange::Exchange;
 use forward::forward;
 use rejection::Rejection;
 
+/// A request that has arrived. Its event is written whatever becomes of it, once this is dropped
+/// or its answer's last byte has been handed over.
+pub struct Arrival {
+    parts: Parts,
+    body: Incoming,
+    exchange: Exchange,
+}
+
+impl Arrival {
+    /// Notes a request. Nothing is decided yet.
+    pub fn note(
+        request: Request<Incoming>,
+        downstream: &Rc<Downstream>,
+        worker: &Rc<Worker>,
+    ) -> Self {
+        let (parts, body) = request.into_parts();
+        Self {
+            exchange: Exchange::begin(&parts, &body, downstream, worker),
+            parts,
+            body,
+        }
+    }
+
+    /// Refuses a request whose head has lines that end with LF alone (RFC 9112 §2.2): not
+    /// everybody takes that for the end of a line.
+    pub fn refuse_bare_line_feeds(self) -> Response<ResponseBody> {
+        self.exchange.refuse(&Rejection::BareLineFeed)
+    }
+
+    /// Answers a request on the plain listener: the same place over https, and nothing else.
+    pub fn redirect(self) -> Response<ResponseBody> {
+        let public_port = self.exchange.worker().snapshot().public_port;
+        match admit::redirect_location(&self.parts, public_port) {
+            Ok(location) => self.exchange.redirect(location),
+            Err(rejection) => self.exchange.refuse(&rejection),
+        }
+    }
+}
+
 /// Answers one request, whatever it is.
 ///
 /// Admit, forward, one access event: the event is written when the last byte of the answer has
 /// been handed over, or when the client has gone. It cannot fail: a refusal, a broken upstream
 /// and a panic are answers too.
-pub async fn handle(
-    request: Request<Incoming>,
-    downstream: &Rc<Downstream>,
-    worker: &Rc<Worker>,
-) -> Response<ResponseBody> {
-    let (mut parts, body) = request.into_parts();
-    let mut exchange = Exchange::begin(&parts, &body, downstream, worker);
+pub async fn handle(arrival: Arrival) -> Response<ResponseBody> {
+    let Arrival {
+        mut parts,
+        body,
+        mut exchange,
+    } = arrival;
     match contain_panics(respond(&mut parts, body, &mut exchange)).await {
         Some(Ok(response)) => exchange.answer(response),
         Some(Err(rejection)) => exchange.refuse(&rejection),
         None => {
-            worker.metrics().count_panic();
+            exchange.worker().metrics().count_panic();
             exchange.refuse(&Rejection::Panicked)
         }
     }
-}
-
-/// Answers one request on the plain listener: the same place over https, and nothing else.
-pub async fn redirect(
-    request: Request<Incoming>,
-    downstream: &Rc<Downstream>,
-    worker: &Rc<Worker>,
-) -> Response<ResponseBody> {
-    let (parts, body) = request.into_parts();
-    let exchange = Exchange::begin(&parts, &body, downstream, worker);
-    match admit::redirect_location(&parts, worker.snapshot().public_port) {
-        Ok(location) => exchange.redirect(location),
-        Err(rejection) => exchange.refuse(&rejection),
-    }
-}
-
-/// Refuses a request whose head has lines that end with LF alone (RFC 9112 §2.2): not everybody
-/// takes that for the end of a line.
-pub fn refuse_bare_line_feeds(
-    request: Request<Incoming>,
-    downstream: &Rc<Downstream>,
-    worker: &Rc<Worker>,
-) -> Response<ResponseBody> {
-    let (parts, body) = request.into_parts();
-    Exchange::begin(&parts, &body, downstream, worker).refuse(&Rejection::BareLineFeed)
 }
 
 /// Writes the access event of a request whose head hyper itself refused. All that is known of it

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::admin::{self, AdminState};
-use crate::proxy::{self, Downstream, ResponseBody, Worker};
+use crate::proxy::{self, Arrival, Downstream, ResponseBody, Worker};
 
 /// What a listener does with requests.
 #[derive(Clone)]
@@ -27,38 +27,35 @@ pub(super) enum Answer {
     Admin(Arc<AdminState>),
 }
 
-impl Answer {
-    pub(super) async fn to(
-        &self,
-        request: Request<Incoming>,
-        downstream: &Rc<Downstream>,
-    ) -> Result<Response<AnswerBody>, Infallible> {
-        Ok(match self {
-            Self::Forward(worker) => proxy::handle(request, downstream, worker)
-                .await
-                .map(AnswerBody::Proxy),
-            Self::Redirect(worker) => proxy::redirect(request, downstream, worker)
-                .await
-                .map(AnswerBody::Proxy),
-            Self::Admin(state) => {
-                admin::respond(request.method(), request.uri().path(), state).map(AnswerBody::Admin)
-            }
-        })
-    }
+/// A request that has arrived and is not answered yet.
+pub(super) enum Request {
+    Forward(Arrival),
+    Redirect(Arrival),
+    /// The operator's, which takes no time.
+    Answered(Response<Full<Bytes>>),
+}
 
-    /// Answers a request whose head has lines that end with LF alone.
-    pub(super) async fn to_bare_line_feeds(
+impl Answer {
+    /// Takes a request in. What is not done here may never be: a client that goes away at once
+    /// leaves no time for more.
+    pub(super) fn receive(
         &self,
-        request: Request<Incoming>,
+        request: http::Request<Incoming>,
         downstream: &Rc<Downstream>,
-    ) -> Result<Response<AnswerBody>, Infallible> {
+    ) -> Request {
         match self {
-            Self::Forward(worker) | Self::Redirect(worker) => {
-                let refusal = proxy::refuse_bare_line_feeds(request, downstream, worker);
-                Ok(refusal.map(AnswerBody::Proxy))
+            Self::Forward(worker) => Request::Forward(Arrival::note(request, downstream, worker)),
+            Self::Redirect(worker) => Request::Redirect(Arrival::note(request, downstream, worker)),
+            Self::Admin(state) => {
+                let mut answer = admin::respond(request.method(), request.uri().path(), state);
+                let is_read = request.body().is_end_stream();
+                downstream.ended(is_read);
+                if !is_read && request.version() < Version::HTTP_2 {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(header::CONNECTION, close);
+                }
+                Request::Answered(answer)
             }
-            // Nothing is forwarded, so nobody can read it another way.
-            Self::Admin(_) => self.to(request, downstream).await,
         }
     }
 
@@ -70,6 +67,27 @@ impl Answer {
             }
             Self::Admin(_) => {}
         }
+    }
+}
+
+impl Request {
+    pub(super) async fn answer(self) -> Result<Response<AnswerBody>, Infallible> {
+        Ok(match self {
+            Self::Forward(arrival) => proxy::handle(arrival).await.map(AnswerBody::Proxy),
+            Self::Redirect(arrival) => arrival.redirect().map(AnswerBody::Proxy),
+            Self::Answered(answer) => answer.map(AnswerBody::Admin),
+        })
+    }
+
+    /// For a request whose head has lines that end with LF alone.
+    pub(super) fn refuse_bare_line_feeds(self) -> Result<Response<AnswerBody>, Infallible> {
+        Ok(match self {
+            Self::Forward(arrival) | Self::Redirect(arrival) => {
+                arrival.refuse_bare_line_feeds().map(AnswerBody::Proxy)
+            }
+            // Nothing is forwarded, so nobody can read it another way.
+            Self::Answered(answer) => answer.map(AnswerBody::Admin),
+        })
     }
 }
 

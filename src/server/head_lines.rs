@@ -61,9 +61,9 @@ impl HeadLines {
         None
     }
 
-    /// Whether anything has been seen.
-    pub(super) fn is_empty(&self) -> bool {
-        *self == Self::default()
+    /// Whether anything but empty lines has been seen.
+    pub(super) fn have_begun(&self) -> bool {
+        self.begun || self.line > usize::from(self.last == b'\r')
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use super::LINGER;
 use super::answer::Answer;
 use super::head_lines::LineEnds;
 use super::phase::{Phase, PhaseWatch};
@@ -36,6 +37,8 @@ pub(super) struct Deadlines {
     pub(super) idle: Duration,
     /// For the next request once the drain has begun.
     pub(super) drain_idle: Duration,
+    /// For the client to take some of what it asked for.
+    pub(super) body: Duration,
 }
 
 /// Serves one connection to its end.
@@ -51,24 +54,27 @@ pub(super) async fn serve<S>(
     let mut read = Bytes::new();
     loop {
         match converse(stream, read, &answer, &downstream, deadlines, &mut phase).await {
-            Turn::Over(stream) => return linger(stream).await,
+            Turn::Over(stream, last_word) => return linger(stream, last_word).await,
+            Turn::Cut => return,
             Turn::Idle(idle, unread) => (stream, read) = (idle, unread),
         }
         if read.is_empty() {
             match park(&mut stream, &downstream, deadlines, &mut phase).await {
                 Some(first) => read = Bytes::copy_from_slice(&[first]),
-                None => return linger(stream).await,
+                None => return linger(stream, b"").await,
             }
         }
     }
 }
 
-/// How hyper's turn with a stream ended.
+/// What is to be done with a stream after hyper's turn.
 enum Turn<S> {
-    /// Nothing to do; some bytes of the next head may have been read.
+    /// To wait; some bytes of the next head may have been read.
     Idle(S, Bytes),
-    /// The connection is to be closed.
-    Over(S),
+    /// To be closed in good order, after a last word.
+    Over(S, &'static [u8]),
+    /// It was dropped as it was.
+    Cut,
 }
 
 /// Lets hyper serve the stream until there is nothing to do for a moment.
@@ -87,18 +93,13 @@ where
     let io = TokioIo::new(Watched::new(stream, read, activity.clone()));
     let service = service_fn(|request: Request<Incoming>| {
         let line_ends = activity.head_completed(request.body());
-        let (answer, downstream) = (answer.clone(), downstream.clone());
+        let request = answer.receive(request, downstream);
         // Boxed, so that the stream can be taken back from a connection that is not pinned.
         Box::pin(async move {
             match line_ends {
-                Some(LineEnds::Crlf) => {}
-                Some(LineEnds::Bare) => {
-                    return answer.to_bare_line_feeds(request, &downstream).await;
-                }
-                // Pipelined behind a chunked body, which hardly anybody does: the last one here.
-                None => downstream.closing.set(true),
+                Some(LineEnds::Crlf) => request.answer().await,
+                Some(LineEnds::Bare) | None => request.refuse_bare_line_feeds(),
             }
-            answer.to(request, &downstream).await
         })
     });
     let mut connection = builder(deadlines.header).serve_connection(io, service);
@@ -113,24 +114,30 @@ where
         if !downstream.closing.get() && drain.as_mut().poll(cx).is_ready() {
             downstream.closing.set(true);
         }
-        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
-            return Poll::Ready(Some(result));
+        match connection.poll_without_shutdown(cx) {
+            // hyper is done, but for what it has not written yet; it writes that when polled.
+            Poll::Ready(Ok(())) if !activity.is_flushed() => {}
+            Poll::Ready(Ok(())) => return Poll::Ready(Ended::Done),
+            Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
+            Poll::Pending => {}
         }
-        let is_idle = downstream.in_flight.is_zero()
-            && activity.is_flushed()
-            && !activity.is_in_head()
-            // hyper has yet to notice that nobody wants the body, and closes then.
-            && !downstream.unread.get();
+        let is_idle =
+            downstream.in_flight.is_zero() && activity.is_flushed() && !activity.is_in_head();
         let paused_since = pause.observe(is_idle, activity.reads());
-        // After a chunked body hyper may hold the beginning of a head that was not seen coming.
-        // It gives it back with the stream, and the next turn sees it.
-        if is_idle && (downstream.closing.get() || activity.is_opaque()) {
-            return Poll::Ready(None);
+        // With a body unread, hyper has yet to notice that nobody wants it, and closes then.
+        if is_idle && downstream.closing.get() && !downstream.unread.get() {
+            return Poll::Ready(Ended::Idle);
         }
         while check.as_mut().poll(cx).is_ready() {
+            if is_over(activity.stalled_since(), deadlines.body) {
+                downstream.stalled.set(true);
+                return Poll::Ready(Ended::Stalled);
+            }
             let has_served = activity.reads() > 0;
             match paused_since.map(|since| since + park_after) {
-                Some(due) if due <= Instant::now() && has_served => return Poll::Ready(None),
+                Some(due) if due <= Instant::now() && has_served => {
+                    return Poll::Ready(Ended::Idle);
+                }
                 Some(due) if due > Instant::now() => check.as_mut().reset(due),
                 Some(_) | None => check.as_mut().reset(Instant::now() + park_after),
             }
@@ -139,23 +146,45 @@ where
     })
     .await;
 
-    if let Some(Err(error)) = &ended {
+    if let Ended::Broken(error) = &ended {
         debug!(peer = %downstream.peer, %error, "connection ended");
         note_refused_head(error, answer, downstream, &activity);
     }
+    let was_in_head = activity.is_in_head();
     let parts = connection.into_parts();
-    let (mut stream, unread) = parts.io.into_inner().into_parts(parts.read_buf);
+    let (stream, unread) = parts.io.into_inner().into_parts(parts.read_buf);
     match ended {
-        None => Turn::Idle(stream, unread),
-        Some(result) => {
-            let timed_out = result.is_err_and(|error| error.is_timeout());
-            if timed_out && activity.is_in_head() {
-                // hyper closes without a word; a client that was merely slow should know.
-                let _ = stream.write_all(REQUEST_TIMEOUT).await;
-            }
-            Turn::Over(stream)
+        // What is unread without being part of a head is empty lines.
+        Ended::Idle if !was_in_head => Turn::Idle(stream, Bytes::new()),
+        Ended::Idle => Turn::Idle(stream, unread),
+        Ended::Done => Turn::Over(stream, b""),
+        // hyper closes without a word; a client that was merely slow should know.
+        Ended::Broken(error) if error.is_timeout() && was_in_head => {
+            Turn::Over(stream, REQUEST_TIMEOUT)
         }
+        // An answer that broke off must not look as if it were whole: where its end is the end of
+        // the connection (HTTP/1.0), only the missing close_notify tells.
+        Ended::Broken(error) if error.is_user() => Turn::Cut,
+        Ended::Broken(_) => Turn::Over(stream, b""),
+        Ended::Stalled => Turn::Cut,
     }
+}
+
+/// How hyper came to the end of its turn.
+enum Ended {
+    /// There is nothing to do for the moment.
+    Idle,
+    /// The connection is to be closed.
+    Done,
+    /// Something went wrong.
+    Broken(hyper::Error),
+    /// The client takes nothing of its answer.
+    Stalled,
+}
+
+/// Whether something has lasted for so long.
+pub(super) fn is_over(since: Option<Instant>, limit: Duration) -> bool {
+    since.is_some_and(|since| since.elapsed() >= limit)
 }
 
 fn builder(header_timeout: Duration) -> http1::Builder {
@@ -248,11 +277,12 @@ async fn park<S: AsyncRead + Unpin>(
 /// Closes in the order of RFC 9112 §9.6: our side first, then what the client still sends is read
 /// and thrown away for a moment. Closing at once would reset the connection and could destroy the
 /// answer before the client has read it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_word: &[u8]) {
     let _ = timeout(LINGER, async {
+        stream.write_all(last_word).await?;
         stream.shutdown().await?;
         let mut budget = LINGER_BYTES;
-        let mut discarded = [0; 4096];
+        let mut discarded = [0; 8192];
         while budget > 0 {
             match stream.read(&mut discarded).await? {
                 0 => break,
@@ -274,9 +304,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// hyper's read and write buffers; a head must fit.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
-/// How long and how much is thrown away after the last answer.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 64 * 1024;
+/// How much is thrown away after the last answer: what a client may well have on its way, and
+/// less than a flood.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::answer::Answer;
-use super::http1::Deadlines;
+use super::http1::{Deadlines, is_over};
 use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
 use crate::proxy::Downstream;
@@ -36,10 +36,10 @@ pub(super) async fn serve<S>(
 {
     let requests = downstream.in_flight.clone();
     let peer = downstream.peer;
-    let service = service_fn(move |request| {
-        let (answer, downstream) = (answer.clone(), downstream.clone());
-        async move { answer.to(request, &downstream).await }
-    });
+    let service = {
+        let downstream = downstream.clone();
+        service_fn(move |request| answer.receive(request, &downstream).answer())
+    };
     let activity = Activity::opaque();
     let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));
     let mut connection = pin!(builder(max_streams).serve_connection(io, service));
@@ -59,28 +59,40 @@ pub(super) async fn serve<S>(
         if !saying_goodbye && drain.as_mut().poll(cx).is_ready() {
             saying_goodbye = true;
             connection.as_mut().graceful_shutdown();
+            check.as_mut().reset(Instant::now() + GOODBYE);
             return poll_again(cx);
         }
         if !requests.is_zero() || requests.total() != idle_since.1 {
             idle_since = (Instant::now(), requests.total());
             quiet_from = activity.bytes();
         }
-        // PING, SETTINGS and their kin are answered by the library for as long as they come.
-        if activity.bytes() - quiet_from > MAX_BYTES_WITHOUT_STREAM {
+        // PING, SETTINGS and their kin are answered by the library for as long as they come. What
+        // was sent of bodies that nobody wanted comes still, as much as the windows allow.
+        let welcome =
+            MAX_BYTES_WITHOUT_STREAM + downstream.abandoned.get() * u64::from(STREAM_WINDOW);
+        if activity.bytes() - quiet_from > welcome {
             debug!(%peer, "a flood of frames without a stream");
             return Poll::Ready(());
         }
         if check.as_mut().poll(cx).is_ready() {
-            let patience = if requests.total() == 0 {
+            if is_over(downstream.taking.stalled_since(), deadlines.body) {
+                downstream.stalled.set(true);
+                return Poll::Ready(());
+            }
+            let patience = if saying_goodbye {
+                GOODBYE
+            } else if requests.total() == 0 {
                 deadlines.header
             } else {
                 deadlines.idle
             };
-            let due = idle_since.0 + patience;
+            // The last answer is done with when it has been written, not when hyper has it.
+            let due = idle_since.0.max(activity.written()) + patience;
             if !requests.is_zero() || due > Instant::now() {
+                let soon = Instant::now() + CHECK_AT_LEAST_EVERY;
                 check
                     .as_mut()
-                    .reset(due.max(Instant::now() + CHECK_AT_LEAST_EVERY));
+                    .reset(if requests.is_zero() { due } else { soon });
             } else if saying_goodbye || requests.total() == 0 {
                 // Told and not gone, or never really here.
                 return Poll::Ready(());

@@ -236,6 +236,7 @@ fn setting(
             header: config.limits.header_timeout,
             idle: config.limits.idle_timeout,
             drain_idle: config.server.drain_idle,
+            body: config.limits.body_timeout,
         },
         handshake_timeout: config.limits.handshake_timeout,
         max_streams: config.limits.streams,
@@ -348,6 +349,9 @@ fn inventory(snapshot: &Snapshot) -> Inventory {
     }
     inventory
 }
+
+/// How long what a client still sends is read after the last answer, and thrown away.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How long the last lines of the access log may take.
 const LAST_LINES: Duration = Duration::from_secs(1);

@@ -5,12 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::LINGER;
 use super::head_lines::{HeadLines, LineEnds};
 
 /// What hyper has done with a connection.
@@ -19,6 +21,10 @@ pub(super) struct Activity {
     region: RefCell<Region>,
     /// Bytes were written and not flushed yet.
     unflushed: Cell<bool>,
+    /// When bytes were last written.
+    written: Cell<Instant>,
+    /// Since when the client takes nothing of what is to be written.
+    stalled_since: Cell<Option<Instant>>,
     /// Counts the reads, so that a pause can be told from one.
     reads: Cell<u64>,
     bytes: Cell<u64>,
@@ -33,7 +39,11 @@ enum Region {
     Judged(LineEnds),
     /// A body with this many bytes left.
     Body(u64),
-    /// Anything: a body whose end only hyper finds, or no HTTP/1 at all.
+    /// A chunked body, whose end only hyper finds, and after it a head. Both end with an empty
+    /// line; this is what is known of the lines before the next one, and how those before the
+    /// last one ended.
+    Chunked(HeadLines, Option<LineEnds>),
+    /// No HTTP/1.
     Opaque,
 }
 
@@ -52,43 +62,52 @@ impl Activity {
         Rc::new(Self {
             region: RefCell::new(region),
             unflushed: Cell::new(false),
+            written: Cell::new(Instant::now()),
+            stalled_since: Cell::new(None),
             reads: Cell::new(0),
             bytes: Cell::new(0),
         })
     }
 
     /// hyper has understood a head, which this body follows. Returns how the head's lines ended;
-    /// `None` if it came where it could not be seen, behind a body whose end only hyper found.
+    /// `None` if it was not seen coming, which would be a mistake of ours.
     pub(super) fn head_completed(&self, body: &impl Body) -> Option<LineEnds> {
         let next = match body.size_hint().exact() {
             Some(0) => Region::Head(HeadLines::default()),
             Some(length) => Region::Body(length),
-            None => Region::Opaque,
+            None => Region::Chunked(HeadLines::default(), None),
         };
         match self.region.replace(next) {
             Region::Judged(ends) => Some(ends),
+            Region::Chunked(_, ends) => ends,
             Region::Head(_) | Region::Body(_) | Region::Opaque => None,
         }
     }
 
-    /// Whether a head has begun to arrive and is not complete.
+    /// Whether a head has begun to arrive and is not complete. Empty lines before it do not
+    /// count: some clients send one after a body.
     pub(super) fn is_in_head(&self) -> bool {
         match &*self.region.borrow() {
-            Region::Head(lines) => !lines.is_empty(),
+            Region::Head(lines) | Region::Chunked(lines, _) => lines.have_begun(),
             Region::Judged(_) => true,
             Region::Body(_) | Region::Opaque => false,
         }
-    }
-
-    /// Whether it is unknown what the next byte belongs to.
-    pub(super) fn is_opaque(&self) -> bool {
-        matches!(*self.region.borrow(), Region::Opaque)
     }
 
     /// Whether hyper has written all it had to write. It flushes only once its own buffer is
     /// empty.
     pub(super) fn is_flushed(&self) -> bool {
         !self.unflushed.get()
+    }
+
+    /// When bytes were last written.
+    pub(super) fn written(&self) -> Instant {
+        self.written.get()
+    }
+
+    /// Since when the client takes nothing of what is to be written.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since.get()
     }
 
     /// How many bytes were read.
@@ -99,6 +118,17 @@ impl Activity {
     /// How many reads there were.
     pub(super) fn reads(&self) -> u64 {
         self.reads.get()
+    }
+
+    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+        self.unflushed.set(true);
+        let now = Instant::now();
+        if result.is_ready() {
+            self.written.set(now);
+            self.stalled_since.set(None);
+        } else if self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(now));
+        }
     }
 
     /// Notes what came, and returns how much of it hyper may have now: no more than the rest of
@@ -125,6 +155,13 @@ impl Activity {
                 }
                 length
             }
+            Region::Chunked(lines, ended) => match lines.see(bytes) {
+                Some((end, ends)) => {
+                    (*lines, *ended) = (HeadLines::default(), Some(ends));
+                    end
+                }
+                None => bytes.len(),
+            },
             // hyper wants more although it has a whole head: it sees something else than we do.
             Region::Judged(_) => {
                 *region = Region::Opaque;
@@ -143,6 +180,7 @@ pub(super) struct Watched<S> {
     stream: S,
     put_back: Bytes,
     activity: Rc<Activity>,
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
@@ -151,6 +189,7 @@ impl<S> Watched<S> {
             stream,
             put_back,
             activity,
+            lingering: None,
         }
     }
 
@@ -194,26 +233,50 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.activity.unflushed.set(true);
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.activity.note_write(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         if matches!(result, Poll::Ready(Ok(()))) {
             self.activity.unflushed.set(false);
+            self.activity.stalled_since.set(None);
         }
         result
     }
 
+    /// Closes our side, then reads and throws away what still comes, for a moment (RFC 9112
+    /// §9.6): what the client acknowledges while it reads the last answer must not meet a closed
+    /// socket, which would reset the connection and destroy that answer.
+    ///
+    /// Only HTTP/2 comes this way. For HTTP/1 the stream is taken back from hyper first.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        let this = &mut *self;
+        let lingering = this
+            .lingering
+            .get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut discarded = [0; 4096];
+        loop {
+            if lingering.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buf = ReadBuf::new(&mut discarded);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -221,8 +284,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.activity.unflushed.set(true);
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.activity.note_write(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

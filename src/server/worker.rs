@@ -19,7 +19,7 @@ use super::http1::Deadlines;
 use super::phase::{Phase, PhaseWatch};
 use super::{http1, http2};
 use crate::observe::{Handshake, Listener, Metrics};
-use crate::proxy::{Downstream, InFlight, Secured};
+use crate::proxy::{Downstream, Secured};
 use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
 
 /// What every connection of a thread has to know.
@@ -124,7 +124,7 @@ impl Gate {
     }
 
     async fn plain(&self, stream: TcpStream, peer: SocketAddr) {
-        let downstream = downstream(peer, None);
+        let downstream = Downstream::new(peer, None);
         let setting = &self.setting;
         let phase = setting.phase.clone();
         http1::serve(
@@ -150,7 +150,7 @@ impl Gate {
             Err(error) => return debug!(%peer, %error, "handshake failed"),
         };
         let certificates = acceptor.certificates().clone();
-        let downstream = downstream(
+        let downstream = Downstream::new(
             peer,
             Some(Secured {
                 server_name,
@@ -168,16 +168,6 @@ impl Gate {
             }
         }
     }
-}
-
-fn downstream(peer: SocketAddr, secured: Option<Secured>) -> Rc<Downstream> {
-    Rc::new(Downstream {
-        peer,
-        secured,
-        in_flight: InFlight::default(),
-        closing: Cell::new(false),
-        unread: Cell::new(false),
-    })
 }
 
 fn outcome<S>(handshake: &Result<Established<S>, HandshakeError>) -> Handshake {

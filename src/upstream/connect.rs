@@ -145,7 +145,9 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| ConnectError::Refused(io::Error::other(error)))?;
     let name = target.name().clone();
@@ -156,6 +158,9 @@ where
     });
     Ok((sender, Driver(driver.abort_handle())))
 }
+
+/// What is held of a body that the other side does not take, and the largest head of an answer.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How old a connection may become: the setting, less or more by up to a tenth, so that
 /// connections that began together do not end together.

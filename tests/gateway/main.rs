@@ -10,6 +10,7 @@ mod architecture;
 mod bodies;
 mod command;
 mod credentials;
+mod endings;
 mod examples;
 mod framing;
 mod harness;
