@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{
@@ -46,6 +46,13 @@ pub fn random<const N: usize>() -> [u8; N] {
 pub fn sha256(message: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, message).as_ref());
+    hash
+}
+
+/// SHA-1, for the one protocol that asks for it and proves nothing by it (RFC 6455 §10.8).
+pub fn sha1(message: &[u8]) -> [u8; 20] {
+    let mut hash = [0; 20];
+    hash.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, message).as_ref());
     hash
 }
 

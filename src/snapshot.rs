@@ -203,6 +203,7 @@ fn routes(
             keep_authorization: route.keep_authorization,
             own_host: route.host_header == HostHeader::Target,
             limits_methods: route.methods.is_some(),
+            upgrade: route.upgrade,
             timeout: route.timeout,
             max_body: route.max_body,
         };

@@ -23,6 +23,14 @@ pub const IDLE_TIMEOUT_SECONDS: u64 = 75;
 /// long, and what is held for the client meanwhile is held from others.
 pub const BODY_TIMEOUT_SECONDS: u64 = 30;
 
+/// How long nothing may pass through an upgraded connection, in seconds: an hour, as HAProxy's
+/// manual has it. Most WebSockets ping every minute or so; what is silent for longer is forgotten.
+pub const TUNNEL_IDLE_TIMEOUT_SECONDS: u64 = 60 * 60;
+
+/// How long an upgraded connection or an answer may last, in seconds: a day. What was allowed
+/// then is looked at again, at a time when a client can bear it.
+pub const MAX_STREAM_AGE_SECONDS: u64 = 24 * 60 * 60;
+
 /// For a connection to an upstream, in seconds: two retransmissions of the first packet.
 pub const CONNECT_TIMEOUT_SECONDS: u64 = 5;
 

@@ -187,6 +187,8 @@ pub struct Route {
     pub keep_authorization: bool,
     /// Which Host the upstream gets.
     pub host_header: HostHeader,
+    /// Whether requests may switch to another protocol, such as WebSocket.
+    pub upgrade: bool,
     /// How long the upstream may take to send the response's head.
     pub timeout: Duration,
     /// The largest request body in bytes; `None` is no limit.
@@ -247,6 +249,10 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: Duration,
+    /// How long nothing may pass through an upgraded connection.
+    pub tunnel_idle_timeout: Duration,
+    /// How long an upgraded connection or an answer may last.
+    pub max_stream_age: Duration,
     /// How long a client may take nothing of an answer, or send nothing of a body that is waited
     /// for.
     pub body_timeout: Duration,

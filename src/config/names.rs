@@ -73,6 +73,8 @@ const KEYS: [(&str, &[&str]); 9] = [
             "header_timeout",
             "idle_timeout",
             "body_timeout",
+            "tunnel_idle_timeout",
+            "max_stream_age",
         ],
     ),
     (

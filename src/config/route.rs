@@ -73,7 +73,7 @@ fn read(
             check.problems,
         ),
     };
-    refuse_upgrade(check, &mut table);
+    let upgrade = flag(check, &mut table, "upgrade");
     let timeout = match table.take("timeout") {
         None => Some(Duration::from_secs(defaults::ROUTE_TIMEOUT_SECONDS)),
         Some(item) => item.duration(SHORTEST_TIMEOUT, LONGEST_TIMEOUT, check.problems),
@@ -96,6 +96,7 @@ fn read(
         strip_prefix,
         keep_authorization,
         host_header: host_header?,
+        upgrade,
         timeout: timeout?,
         max_body: transpose(max_body)?,
     })
@@ -348,17 +349,6 @@ fn strip_prefix(
         );
     }
     strips
-}
-
-fn refuse_upgrade(check: &mut Check<'_>, table: &mut Reader<'_, '_>) {
-    if let Some(item) = table.take("upgrade")
-        && !item.is(false)
-    {
-        check.problems.push(
-            item.problem("this version forwards no upgrades (WebSocket)")
-                .label("remove it"),
-        );
-    }
 }
 
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);

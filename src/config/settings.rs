@@ -73,6 +73,8 @@ impl Check<'_> {
             header_timeout: seconds(defaults::HEADER_TIMEOUT_SECONDS),
             idle_timeout: seconds(defaults::IDLE_TIMEOUT_SECONDS),
             body_timeout: seconds(defaults::BODY_TIMEOUT_SECONDS),
+            tunnel_idle_timeout: seconds(defaults::TUNNEL_IDLE_TIMEOUT_SECONDS),
+            max_stream_age: seconds(defaults::MAX_STREAM_AGE_SECONDS),
         };
         let Some(mut table) = self.table(root, "limits") else {
             return limits;
@@ -92,6 +94,8 @@ impl Check<'_> {
             ("header_timeout", &mut limits.header_timeout),
             ("idle_timeout", &mut limits.idle_timeout),
             ("body_timeout", &mut limits.body_timeout),
+            ("tunnel_idle_timeout", &mut limits.tunnel_idle_timeout),
+            ("max_stream_age", &mut limits.max_stream_age),
         ] {
             if let Some(item) = table.take(key)
                 && let Some(duration) = item.duration(SHORTEST, LONGEST, self.problems)

@@ -279,8 +279,8 @@ fn values_are_told_what_they_should_be() {
         ),
         (
             "auth = \"main\"\n",
-            "auth = \"main\"\nupgrade = true\n",
-            "WebSocket",
+            "auth = \"main\"\nupgrade = \"websocket\"\n",
+            "true or false",
         ),
         (
             "auth = \"main\"\n",

@@ -20,6 +20,9 @@ pub enum BodyError {
     /// The sender broke off, or broke the framing.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),
+    /// It has lasted longer than it may.
+    #[error("the answer has lasted too long")]
+    TooOld,
     /// More came than the route allows.
     #[error("the body is larger than allowed")]
     TooLarge,
@@ -72,6 +75,11 @@ impl Progress {
         if self.state.replace(State::Awaited) != State::Awaited {
             self.moved.set(Instant::now());
         }
+    }
+
+    /// So many bytes more have come, of something else than a body.
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
     }
 
     /// How many bytes of it have come.
@@ -189,31 +197,48 @@ impl From<String> for Source {
 /// written when the body is dropped: after its last byte, or when the client has gone.
 pub struct ResponseBody {
     source: Source,
-    exchange: Exchange,
+    /// None for the head of a tunnel, which is told of when the tunnel has ended.
+    exchange: Option<Exchange>,
 }
 
 impl ResponseBody {
     pub(super) fn new(source: Source, exchange: Exchange) -> Self {
-        let mut body = Self { source, exchange };
+        let mut body = Self {
+            source,
+            exchange: Some(exchange),
+        };
         if body.is_end_stream() {
             body.finish();
         }
         body
     }
 
+    /// None at all.
+    pub(super) const fn none() -> Self {
+        Self {
+            source: Source::Empty,
+            exchange: None,
+        }
+    }
+
     /// The last byte has been handed over.
     fn finish(&mut self) {
-        self.exchange.completed();
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        exchange.completed();
         if let Source::Upstream { lease, .. } = &mut self.source
             && let Some(lease) = lease.take()
-            && self.exchange.request_finished()
+            && exchange.request_finished()
         {
             lease.give_back();
         }
     }
 
     fn passed(&mut self, data: &Bytes) {
-        self.exchange.sent(data.len());
+        if let Some(exchange) = &mut self.exchange {
+            exchange.sent(data.len());
+        }
         if self.is_end_stream() {
             self.finish();
         }
@@ -228,7 +253,9 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.exchange.asked();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.asked();
+        }
         let incoming = match &mut self.source {
             Source::Empty => return Poll::Ready(None),
             Source::Own(bytes) => {
@@ -241,6 +268,9 @@ impl Body for ResponseBody {
         };
         let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
         Poll::Ready(match frame {
+            Some(Ok(_)) if self.exchange.as_mut().is_some_and(Exchange::is_too_old) => {
+                Some(Err(BodyError::TooOld.into()))
+            }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     self.passed(&data);
@@ -252,7 +282,9 @@ impl Body for ResponseBody {
                 }
             },
             Some(Err(error)) => {
-                self.exchange.broke_off();
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.broke_off();
+                }
                 Some(Err(error.into()))
             }
             None => {

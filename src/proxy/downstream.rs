@@ -1,16 +1,17 @@
 //! A client's connection as its requests see it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
+use super::tunnel::Tunnel;
 use crate::tls::Certificates;
 
 /// What is known of a client's connection.
-#[derive(Debug)]
 pub struct Downstream {
     /// The client's address.
     pub peer: SocketAddr,
@@ -30,6 +31,40 @@ pub struct Downstream {
     pub stalled: Cell<bool>,
     /// The answers whose bodies the client is to take.
     pub taking: Taking,
+    /// What is not HTTP any more, and has nobody yet to run it.
+    pub tunnels: Tunnels,
+}
+
+/// Tunnels on their way from the request that opened them to whoever runs the connection.
+#[derive(Default)]
+pub struct Tunnels {
+    waiting: RefCell<Vec<Tunnel>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Tunnels {
+    /// The next one, if there is one now.
+    pub fn take(&self) -> Option<Box<Tunnel>> {
+        self.waiting.borrow_mut().pop().map(Box::new)
+    }
+
+    /// The next one.
+    pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Box<Tunnel>> {
+        match self.take() {
+            Some(tunnel) => Poll::Ready(tunnel),
+            None => {
+                *self.waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn add(&self, tunnel: Tunnel) {
+        self.waiting.borrow_mut().push(tunnel);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
 }
 
 /// Whether a client takes what it asked for.
@@ -77,6 +112,7 @@ impl Downstream {
             abandoned: Cell::new(0),
             stalled: Cell::new(false),
             taking: Taking::new(),
+            tunnels: Tunnels::default(),
         })
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::body::{Progress, ResponseBody, Source, State};
 use super::downstream::{Downstream, InFlightGuard};
 use super::rejection::Rejection;
+use super::tunnel::End;
 use super::worker::Worker;
 use crate::observe::AccessEvent;
 use crate::token::{Refusal, VerifiedToken};
@@ -129,6 +130,16 @@ impl Exchange {
         self.complete = true;
     }
 
+    /// Whether the answer has lasted longer than it may. If so, that is how it ends.
+    pub(super) fn is_too_old(&mut self) -> bool {
+        let is_too_old = self.begun.elapsed() > self.worker.snapshot().limits.max_stream_age;
+        if is_too_old {
+            self.event.reason = STREAM_TOO_OLD;
+            self.complete = true;
+        }
+        is_too_old
+    }
+
     /// The upstream broke off in the middle of its answer.
     pub(super) fn broke_off(&mut self) {
         self.event.reason = UPSTREAM_BROKE_OFF;
@@ -165,6 +176,19 @@ impl Exchange {
             self.close_after(&mut response);
         }
         self.hand_over(response)
+    }
+
+    /// Notes that the connection is used for something else from now on.
+    pub(super) fn switched(&mut self, status: StatusCode) {
+        self.event.status = status.as_u16();
+    }
+
+    /// Notes how that ended, and what passed either way.
+    pub(super) fn tunnelled(mut self, end: End, received: u64, sent: u64) {
+        self.event.reason = end.label();
+        self.event.bytes_out = sent;
+        self.progress.add(received);
+        self.complete = true;
     }
 
     fn hand_over(mut self, mut response: Response<Source>) -> Response<ResponseBody> {
@@ -286,6 +310,9 @@ const CLIENT_STALLED: &str = "client_stalled";
 
 /// The reason of an answer whose body the upstream did not finish.
 const UPSTREAM_BROKE_OFF: &str = "upstream_broke_off";
+
+/// The reason of an answer that lasted longer than it may.
+const STREAM_TOO_OLD: &str = "stream_too_old";
 
 /// No status was sent; the number that logs have for it since nginx.
 const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -5,15 +5,25 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+use super::Reply;
 use super::admit::Admission;
 use super::body::{Progress, RequestBody, Source, State};
 use super::exchange::Exchange;
-use super::headers::{Framing, RequestRules, rewrite_request, rewrite_response};
+use super::headers::{Framing, RequestRules, rewrite_request, rewrite_response, rewrite_switch};
 use super::rejection::Rejection;
-use crate::upstream::{ConnectError, SendError};
+use super::upgrade::{Upgrade, is_websocket};
+use crate::upstream::{ConnectError, Lease, SendError};
+
+/// Leave of an upstream to use a connection for something else than HTTP.
+pub(super) struct Switch {
+    pub(super) upstream: OnUpgrade,
+    pub(super) lease: Lease<RequestBody>,
+    pub(super) is_websocket: bool,
+}
 
 /// Forwards an admitted request and waits for the head of the answer.
 ///
@@ -26,13 +36,14 @@ pub(super) async fn forward(
     admission: Admission,
     parts: &mut Parts,
     body: Incoming,
+    upgrade: Option<Upgrade>,
     exchange: &mut Exchange,
-) -> Result<Response<Source>, Rejection> {
+) -> Result<Reply, Rejection> {
     let worker = exchange.worker().clone();
     let progress = exchange.progress().clone();
     let route = &admission.route;
     let body_timeout = worker.snapshot().limits.body_timeout;
-    let request = upstream_request(&admission, parts, body, exchange);
+    let request = upstream_request(&admission, parts, body, upgrade.as_ref(), exchange);
     let asked = Instant::now();
     let answer = tokio::select! {
         answer = worker.pool().send(&admission.permit, &route.target, request) => answer,
@@ -43,23 +54,50 @@ pub(super) async fn forward(
         blame(&progress, &error)
     })?;
     exchange.upstream_took(asked.elapsed());
-    let (mut head, incoming) = response.into_parts();
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it: `Upgrade` is not forwarded.
-        return Err(Rejection::UpstreamBroken);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Unless it was asked for, it is no answer.
+        let upgrade = upgrade.ok_or(Rejection::UpstreamBroken)?;
+        return switch(response, lease, &upgrade);
     }
-    if !has_one_end(&head) {
+    let (mut head, incoming) = response.into_parts();
+    if !has_one_end(&head) || upgrade.is_some_and(|upgrade| !upgrade.may_answer(head.status)) {
         return Err(Rejection::UpstreamBroken);
     }
     rewrite_response(&mut head.headers);
     head.version = Version::HTTP_11;
     head.extensions.clear();
-    Ok(Response::from_parts(
+    Ok(Reply::Answer(Response::from_parts(
         head,
         Source::Upstream {
             incoming,
             lease: Some(lease),
         },
+    )))
+}
+
+/// What an upstream's 101 comes to.
+fn switch(
+    mut response: Response<Incoming>,
+    lease: Lease<RequestBody>,
+    upgrade: &Upgrade,
+) -> Result<Reply, Rejection> {
+    let protocol = upgrade
+        .accepted(response.headers())
+        .ok_or(Rejection::UpstreamBroken)?;
+    let upstream = hyper::upgrade::on(&mut response);
+    let (mut head, _) = response.into_parts();
+    rewrite_switch(&mut head.headers, upgrade, &protocol);
+    head.status = upgrade.status();
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    let switch = Switch {
+        upstream,
+        lease,
+        is_websocket: is_websocket(&protocol),
+    };
+    Ok(Reply::Switch(
+        Response::from_parts(head, ()),
+        Box::new(switch),
     ))
 }
 
@@ -67,6 +105,7 @@ fn upstream_request(
     admission: &Admission,
     parts: &mut Parts,
     body: Incoming,
+    upgrade: Option<&Upgrade>,
     exchange: &Exchange,
 ) -> Request<RequestBody> {
     let route = &admission.route;
@@ -88,6 +127,7 @@ fn upstream_request(
                 &admission.host
             },
             framing: Framing::of(&body),
+            upgrade,
             permit: &admission.permit,
         },
     );

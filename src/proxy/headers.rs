@@ -10,6 +10,8 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 
+use super::upgrade::Upgrade;
+use super::websocket::Challenge;
 use crate::policy::{Permit, ReservedNames};
 
 /// What a route and a connection say about the fields of one request.
@@ -28,6 +30,8 @@ pub(super) struct RequestRules<'a> {
     /// The host that the upstream is told.
     pub(super) upstream_host: &'a HeaderValue,
     pub(super) framing: Framing,
+    /// What the upstream is asked to switch to.
+    pub(super) upgrade: Option<&'a Upgrade>,
     pub(super) permit: &'a Permit,
 }
 
@@ -65,6 +69,9 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>)
     }
     join_cookies(headers);
     write_framing(headers, rules.framing);
+    if let Some(upgrade) = rules.upgrade {
+        write_upgrade(headers, upgrade);
+    }
     write_observed(headers, rules);
     for (name, value) in rules.permit.identity() {
         headers.insert(name.clone(), value.clone());
@@ -77,6 +84,21 @@ pub(super) fn rewrite_response(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
         is_hop_by_hop(name.as_str()) || nominated.iter().any(|nominee| nominee == name)
     });
+}
+
+/// Turns the fields of an upstream's 101 into what the client gets.
+pub(super) fn rewrite_switch(headers: &mut HeaderMap, upgrade: &Upgrade, protocol: &HeaderValue) {
+    rewrite_response(headers);
+    match upgrade {
+        Upgrade::Offered(_) => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, protocol.clone());
+        }
+        // The challenge was ours, and HTTP/2 knows none (RFC 8441 §5).
+        Upgrade::ExtendedConnect(_) => {
+            headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        }
+    }
 }
 
 /// Whether this request has been through the gateway of this name before (RFC 9110 §7.6.3).
@@ -168,6 +190,15 @@ fn write_framing(headers: &mut HeaderMap, framing: Framing) {
                 HeaderValue::from_static("chunked"),
             );
         }
+    }
+}
+
+/// Asks for another protocol, in the words of HTTP/1.1.
+fn write_upgrade(headers: &mut HeaderMap, upgrade: &Upgrade) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, upgrade.protocols());
+    if let Some(key) = upgrade.challenge().and_then(Challenge::key) {
+        headers.insert(header::SEC_WEBSOCKET_KEY, key);
     }
 }
 
@@ -289,6 +320,7 @@ mod tests {
                 client_host: &host,
                 upstream_host: &host,
                 framing,
+                upgrade: None,
                 permit: &Permit::public(),
             },
         );

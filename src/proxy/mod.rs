@@ -5,9 +5,13 @@ mod body;
 mod downstream;
 mod exchange;
 mod forward;
+mod gate;
 mod headers;
 mod rejection;
 mod request_id;
+mod tunnel;
+mod upgrade;
+mod websocket;
 mod worker;
 
 use std::future::Future;
@@ -22,14 +26,16 @@ use hyper::body::Incoming;
 
 pub use body::{RequestBody, ResponseBody};
 pub use downstream::{Downstream, InFlight, Secured};
+pub use tunnel::Tunnel;
 pub use worker::Worker;
 
 use crate::observe::AccessEvent;
 
 use admit::{Admitted, admit};
 use exchange::Exchange;
-use forward::forward;
+use forward::{Switch, forward};
 use rejection::Rejection;
+use upgrade::Upgrade;
 
 /// A request that has arrived. Its event is written whatever becomes of it, once this is dropped
 /// or its answer's last byte has been handed over.
@@ -82,7 +88,11 @@ pub async fn handle(arrival: Arrival) -> Response<ResponseBody> {
         mut exchange,
     } = arrival;
     match contain_panics(respond(&mut parts, body, &mut exchange)).await {
-        Some(Ok(response)) => exchange.answer(response),
+        Some(Ok(Reply::Answer(response))) => exchange.answer(response),
+        Some(Ok(Reply::Switch(head, switch))) => {
+            let client = parts.extensions.remove();
+            tunnel::open(head, *switch, client, exchange)
+        }
         Some(Err(rejection)) => exchange.refuse(&rejection),
         None => {
             exchange.worker().metrics().count_panic();
@@ -108,14 +118,31 @@ pub fn note_unreadable(
     worker.record(&event);
 }
 
+/// What a request comes to, if nothing is wrong with it.
+enum Reply {
+    /// An answer.
+    Answer(Response<body::Source>),
+    /// The end of HTTP.
+    Switch(Response<()>, Box<Switch>),
+}
+
 async fn respond(
     parts: &mut Parts,
     body: Incoming,
     exchange: &mut Exchange,
-) -> Result<Response<body::Source>, Rejection> {
-    match admit(parts, &body, exchange)? {
-        Admitted::Forward(admission) => forward(admission, parts, body, exchange).await,
-        Admitted::Server => Ok(server_options()),
+) -> Result<Reply, Rejection> {
+    let upgrade = Upgrade::wanted(parts, &body);
+    let admission = match admit(parts, &body, exchange)? {
+        Admitted::Forward(admission) => admission,
+        Admitted::Server => return Ok(Reply::Answer(server_options())),
+    };
+    if admission.route.upgrade {
+        return forward(admission, parts, body, upgrade, exchange).await;
+    }
+    match upgrade {
+        // As if it had not asked: a server need not switch (RFC 9110 §7.8).
+        None | Some(Upgrade::Offered(_)) => forward(admission, parts, body, None, exchange).await,
+        Some(Upgrade::ExtendedConnect(_)) => Err(Rejection::UpgradeNotEnabled),
     }
 }
 

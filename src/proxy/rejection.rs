@@ -32,6 +32,8 @@ pub(super) enum Rejection {
     NoRoute,
     /// No route for this method; the ones there are.
     MethodNotAllowed(HeaderValue),
+    /// A stream of HTTP/2 is to become a WebSocket, on a route that has none.
+    UpgradeNotEnabled,
     /// No bearer token.
     NoCredential,
     /// A bearer token that cannot be read.
@@ -70,9 +72,9 @@ impl Rejection {
             | Self::MalformedCredential(_)
             | Self::MalformedBody => StatusCode::BAD_REQUEST,
             Self::Head(HeadError::TargetTooLong) => StatusCode::URI_TOO_LONG,
-            Self::Head(HeadError::MethodNotImplemented) | Self::UnknownTransferCoding => {
-                StatusCode::NOT_IMPLEMENTED
-            }
+            Self::Head(HeadError::MethodNotImplemented)
+            | Self::UnknownTransferCoding
+            | Self::UpgradeNotEnabled => StatusCode::NOT_IMPLEMENTED,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -105,6 +107,7 @@ impl Rejection {
             Self::Loop => "loop",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::UpgradeNotEnabled => "upgrade_not_enabled",
             Self::NoCredential => "no_credential",
             Self::MalformedCredential(RepeatedOrMalformed::Repeated) => "repeated_credential",
             Self::MalformedCredential(RepeatedOrMalformed::Malformed) => "malformed_credential",
@@ -138,6 +141,7 @@ impl Rejection {
             Self::Loop => "The request has come back to where it was.",
             Self::NoRoute => "There is nothing here.",
             Self::MethodNotAllowed(_) => "The method is not allowed here.",
+            Self::UpgradeNotEnabled => "There is no WebSocket here.",
             Self::NoCredential => "A bearer token is required.",
             Self::MalformedCredential(_) => INVALID_REQUEST,
             Self::InvalidToken(_) => INVALID_TOKEN,
@@ -171,6 +175,7 @@ impl Rejection {
             | Self::Loop
             | Self::NoRoute
             | Self::MethodNotAllowed(_)
+            | Self::UpgradeNotEnabled
             | Self::BodyTooLarge
             | Self::MalformedBody
             | Self::BodyTimeout
@@ -201,6 +206,7 @@ impl Rejection {
             | Self::Loop
             | Self::NoRoute
             | Self::MethodNotAllowed(_)
+            | Self::UpgradeNotEnabled
             | Self::NoCredential
             | Self::MalformedCredential(_)
             | Self::InvalidToken(_)

@@ -29,6 +29,8 @@ pub struct Route {
     pub own_host: bool,
     /// Whether only certain methods come this way, so that none may pose as another.
     pub limits_methods: bool,
+    /// Whether requests may switch to another protocol.
+    pub upgrade: bool,
     /// How long the upstream may take to send the response's head.
     pub timeout: Duration,
     /// The largest request body in bytes.

@@ -26,7 +26,7 @@ use super::answer::Answer;
 use super::head_lines::LineEnds;
 use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
-use crate::proxy::Downstream;
+use crate::proxy::{Downstream, Tunnel};
 
 /// How long each state of a connection may last.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,11 @@ pub(super) async fn serve<S>(
         match converse(stream, read, &answer, &downstream, deadlines, &mut phase).await {
             Turn::Over(stream, last_word) => return linger(stream, last_word).await,
             Turn::Cut => return,
+            Turn::Switched(stream, unread, tunnel) => {
+                return tunnel
+                    .run(stream, unread, phase.reached(Phase::Draining))
+                    .await;
+            }
             Turn::Idle(idle, unread) => (stream, read) = (idle, unread),
         }
         if read.is_empty() {
@@ -75,6 +80,8 @@ enum Turn<S> {
     Over(S, &'static [u8]),
     /// It was dropped as it was.
     Cut,
+    /// To be used for something else than HTTP; some bytes of that may have been read.
+    Switched(S, Bytes, Box<Tunnel>),
 }
 
 /// Lets hyper serve the stream until there is nothing to do for a moment.
@@ -157,7 +164,10 @@ where
         // What is unread without being part of a head is empty lines.
         Ended::Idle if !was_in_head => Turn::Idle(stream, Bytes::new()),
         Ended::Idle => Turn::Idle(stream, unread),
-        Ended::Done => Turn::Over(stream, b""),
+        Ended::Done => match downstream.tunnels.take() {
+            Some(tunnel) => Turn::Switched(stream, unread, tunnel),
+            None => Turn::Over(stream, b""),
+        },
         // hyper closes without a word; a client that was merely slow should know.
         Ended::Broken(error) if error.is_timeout() && was_in_head => {
             Turn::Over(stream, REQUEST_TIMEOUT)

@@ -44,6 +44,7 @@ pub(super) async fn serve<S>(
     let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));
     let mut connection = pin!(builder(max_streams).serve_connection(io, service));
 
+    let tunnel_phase = phase.clone();
     let mut saying_goodbye = false;
     let mut idle_since = (Instant::now(), 0);
     let mut quiet_from = 0;
@@ -55,6 +56,12 @@ pub(super) async fn serve<S>(
                 debug!(%peer, %error, "connection ended");
             }
             return Poll::Ready(());
+        }
+        while let Poll::Ready(tunnel) = downstream.tunnels.poll_next(cx) {
+            let mut phase = tunnel_phase.clone();
+            tokio::task::spawn_local(async move {
+                tunnel.run_in_stream(phase.reached(Phase::Draining)).await;
+            });
         }
         if !saying_goodbye && drain.as_mut().poll(cx).is_ready() {
             saying_goodbye = true;
@@ -123,6 +130,8 @@ fn builder(max_streams: u32) -> http2::Builder<LocalExecutor> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER_BYTES)
+        // WebSocket inside a stream (RFC 8441). Whether a route has one is seen at the request.
+        .enable_connect_protocol()
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     builder

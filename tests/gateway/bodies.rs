@@ -992,3 +992,26 @@ fn stalls_after(mut write: impl FnMut() -> io::Result<usize>) -> u64 {
     }
     sent
 }
+
+#[tokio::test]
+async fn t133_an_answer_without_end_ends_when_it_is_too_old() {
+    let upstream = Script::start(|mut line| async move {
+        line.head().await.unwrap();
+        line.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
+        while line.send("5\r\nevent\r\n").await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let gateway = Start::to(&upstream.url())
+        .extra("[limits]\nmax_stream_age = \"100ms\"\n")
+        .start();
+    let mut client = gateway.h1().await;
+    client
+        .send("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let rest = client.rest().await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it must not look whole");
+    assert_eq!(gateway.event().await["reason"], "stream_too_old");
+}

@@ -25,5 +25,6 @@ mod smoke;
 mod targets;
 mod tls;
 mod tokens;
+mod upgrades;
 mod upstreams;
 mod vectors;
