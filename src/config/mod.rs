@@ -14,10 +14,12 @@ mod listen;
 mod names;
 mod route;
 mod routes;
+mod schema;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod units;
+mod vocabulary;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -36,6 +38,7 @@ use crate::upstream::TargetUrl;
 
 pub use check::parse;
 pub use diagnostic::{Problem, Problems, Severity, Source, SourceError};
+pub use schema::json_schema;
 
 /// Where in the file a value stands, in bytes.
 pub type Place = Range<usize>;

@@ -47,6 +47,12 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
+/// What [`parse_duration`] reads, as a regular expression.
+pub(super) const DURATION_PATTERN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+
+/// What [`parse_size`] reads, as a regular expression.
+pub(super) const SIZE_PATTERN: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
+
 #[cfg(test)]
 mod tests {
     use super::*;
