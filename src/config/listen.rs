@@ -73,7 +73,12 @@ impl Check<'_> {
         taken: &mut Vec<(ListenAddress, Place)>,
     ) -> Vec<ListenAddress> {
         let mut addresses = Vec::new();
-        for item in item.one_or_many() {
+        let items = item.one_or_many();
+        if items.is_empty() {
+            self.problems
+                .push(item.problem("must name at least one address"));
+        }
+        for item in items {
             let Some(text) = item.text(self.problems) else {
                 continue;
             };
