@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::names::{home_of, nearest};
-use super::units::{parse_duration, parse_size};
+use super::units::{parse_duration, parse_size, spell_duration};
 use super::vocabulary::{Key, Keys, Kind, ROOT};
 use super::{Located, Place, Problem, Problems};
 
@@ -266,8 +266,11 @@ impl<'t, 'i> Item<'t, 'i> {
             return None;
         };
         if !bounds.contains(&duration) {
-            let (least, most) = (bounds.start(), bounds.end());
-            problems.push(self.problem(format!("must be from {least:?} to {most:?}")));
+            let (least, most) = (
+                spell_duration(*bounds.start()),
+                spell_duration(*bounds.end()),
+            );
+            problems.push(self.problem(format!("must be from {least} to {most}")));
             return None;
         }
         Some(duration)

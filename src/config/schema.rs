@@ -61,8 +61,11 @@ fn of_key(key: &'static Key) -> Value {
 fn description(key: &'static Key) -> String {
     let mut text = key.doc.to_owned();
     if let Some(bounds) = key.kind.durations() {
-        let (least, most) = (bounds.start(), bounds.end());
-        text.push_str(&format!(" From {least:?} to {most:?}."));
+        let (least, most) = (
+            units::spell_duration(*bounds.start()),
+            units::spell_duration(*bounds.end()),
+        );
+        text.push_str(&format!(" From {least} to {most}."));
     }
     if let Presence::Optional(without) = key.presence {
         text.push_str(&format!(" Default: {without}."));
