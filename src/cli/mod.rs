@@ -4,6 +4,7 @@ mod check;
 pub mod demo;
 pub mod keys;
 pub mod run;
+mod schema;
 pub mod token;
 
 use std::io::{self, IsTerminal, Write};
@@ -46,6 +47,9 @@ enum Command {
     Keys(keys::KeysCommand),
     /// Makes and takes apart tokens, with nothing leaving this machine.
     Token(token::TokenCommand),
+    /// Prints a JSON Schema of jotgate.toml, with which editors complete and check it.
+    #[command(after_help = schema::EXAMPLES)]
+    Schema,
 }
 
 /// Which configuration.
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command
             .run(&clock, &mut out)
             .map_err(|error| fail(&error, UNUSABLE)),
+        Command::Schema => schema::run(&mut out).map_err(|error| fail(&error, FAILED)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,6 +117,9 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 fn colored(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
+
+/// Something failed on the way.
+const FAILED: u8 = 1;
 
 /// What was asked for cannot be used as it is.
 const UNUSABLE: u8 = 2;

@@ -225,6 +225,7 @@ fn every_command_teaches_by_its_help() {
         (vec!["keys", "generate", "--help"], "Examples:"),
         (vec!["token", "mint", "--help"], "jotgate token mint …"),
         (vec!["token", "inspect", "--help"], "jotgate token inspect"),
+        (vec!["schema", "--help"], "#:schema ./jotgate.schema.json"),
     ] {
         let output = jotgate(folder.path(), &command);
         assert!(text(&output.stdout).contains(expected), "{command:?}");

@@ -20,6 +20,7 @@ mod keys;
 mod life;
 mod probe;
 mod redirect;
+mod schema;
 mod smoke;
 mod targets;
 mod tls;
