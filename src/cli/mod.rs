@@ -1,8 +1,10 @@
 //! The command line: one file for each sub-command.
 
 mod check;
+mod completions;
 pub mod demo;
 pub mod keys;
+mod man;
 pub mod run;
 mod schema;
 pub mod token;
@@ -50,6 +52,10 @@ enum Command {
     /// Prints a JSON Schema of jotgate.toml, with which editors complete and check it.
     #[command(after_help = schema::EXAMPLES)]
     Schema,
+    /// Prints a script that completes commands and options in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Prints a page of the manual.
+    Man(man::ManArgs),
 }
 
 /// Which configuration.
@@ -94,6 +100,11 @@ pub fn main() -> ExitCode {
             .run(&clock, &mut out)
             .map_err(|error| fail(&error, UNUSABLE)),
         Command::Schema => schema::run(&mut out).map_err(|error| fail(&error, FAILED)),
+        Command::Completions(args) => args.run(&mut out).map_err(|error| fail(&error, FAILED)),
+        Command::Man(args) => args.run(&mut out).map_err(|error| match error {
+            man::ManError::NoSuchCommand(_) => fail(&error, UNUSABLE),
+            man::ManError::Output(_) => fail(&error, FAILED),
+        }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

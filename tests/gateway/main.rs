@@ -18,6 +18,7 @@ mod hygiene;
 mod identity;
 mod keys;
 mod life;
+mod manual;
 mod probe;
 mod redirect;
 mod schema;
