@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 pub mod demo;
+mod health;
 pub mod keys;
 mod man;
 pub mod run;
@@ -45,6 +46,9 @@ enum Command {
     Run(ConfigArgs),
     /// Tells every problem with a configuration, or what it means; listens on nothing.
     Check(ConfigArgs),
+    /// Asks a running gateway whether it is ready, for the health checks of containers.
+    #[command(after_help = health::EXAMPLES)]
+    Health(ConfigArgs),
     /// Makes key pairs.
     Keys(keys::KeysCommand),
     /// Makes and takes apart tokens, with nothing leaving this machine.
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
             return run::run(&args.config);
         }
         Command::Check(args) => return check::run(&args.config, &mut out),
+        Command::Health(args) => health::run(&args.config).map_err(|error| fail(&error, FAILED)),
         Command::Keys(command) => command
             .run(&clock, &mut out)
             .map_err(|error| fail(&error, UNUSABLE)),

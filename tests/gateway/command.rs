@@ -221,6 +221,7 @@ fn every_command_teaches_by_its_help() {
         (vec!["--help"], "jotgate demo"),
         (vec!["run", "--help"], "--config"),
         (vec!["check", "--help"], "--config"),
+        (vec!["health", "--help"], "HEALTHCHECK"),
         (vec!["demo", "--help"], "--dir"),
         (vec!["keys", "generate", "--help"], "Examples:"),
         (vec!["token", "mint", "--help"], "jotgate token mint …"),

@@ -13,6 +13,7 @@ mod credentials;
 mod examples;
 mod framing;
 mod harness;
+mod health;
 mod http2;
 mod hygiene;
 mod identity;
