@@ -129,9 +129,12 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Whether to colour what goes to this stream (no-color.org).
+/// Whether to colour what goes to this stream (no-color.org), by the rules that clap has for its
+/// own help.
 fn colored(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+    stream.is_terminal() && !is_unwanted && !is_dumb
 }
 
 /// Something failed on the way.

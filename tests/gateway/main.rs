@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bodies;
+mod colors;
 mod command;
 mod credentials;
 mod examples;
