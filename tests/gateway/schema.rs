@@ -136,7 +136,8 @@ const GOOD_CHANGES: [Change; 24] = [
     ("3000", "3000/base/"),
 ];
 
-const BAD_CHANGES: [Change; 48] = [
+const BAD_CHANGES: [Change; 49] = [
+    ("cert ", "trusted_proxies = [\"10.0.0.0/8\"]\ncert "),
     ("auth = \"main\"", ""),
     ("auth = \"main\"", "auth = \"main\"\nidentitty = {}"),
     ("auth = \"main\"", "auth = \"\""),

@@ -33,14 +33,14 @@ static ISSUER: Table = Table::with_one_of(
         optional(
             "keys",
             Kind::OneOrMany(&Kind::AnyOf(&[Kind::Path, Kind::Table(&KEY_FILE)])),
-            "`secret` must be there",
+            "none; one of `keys` and `secret` must be there",
             r#""keys/""#,
             "Public keys: a folder, a file, a file with a key id, or a list of these.",
         ),
         optional(
             "secret",
             Kind::Path,
-            "`keys` must be there",
+            "none; one of `keys` and `secret` must be there",
             r#""secrets/internal.key""#,
             "A file with an HMAC secret of at least 32 bytes.",
         ),

@@ -55,6 +55,23 @@ fn a_default_is_what_holds_without_the_key() {
 }
 
 #[test]
+fn the_parser_misses_every_required_key() {
+    for (head, key) in keys().filter(|(_, key)| key.presence == Presence::Required) {
+        let with = file_with(&head, key, key.value);
+        let start = with.find(&head.replace("NAME", "main")).unwrap();
+        let line = format!("{} = {}\n", key.name, key.value);
+        let without = with[start..].replacen(&line, "", 1);
+        let (_, problems) = read(&format!("{}{without}", &with[..start]));
+        let is_missed = problems.iter().any(|problem| {
+            problem
+                .message
+                .contains(&format!("`{}` is missing", key.name))
+        });
+        assert!(is_missed, "{head} {}: {problems:#?}", key.name);
+    }
+}
+
+#[test]
 fn no_table_takes_a_key_that_it_does_not_have() {
     for (head, table) in tables() {
         let first = &table.keys[0];
