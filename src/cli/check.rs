@@ -25,7 +25,7 @@ pub(super) fn run(path: &Path, out: &mut dyn Write) -> ExitCode {
     }
     match describe(&loaded, Clock::system().numeric_date(), out) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => super::fail(&error, 1),
+        Err(error) => super::fail(&error, super::FAILED),
     }
 }
 

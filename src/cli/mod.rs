@@ -1,9 +1,13 @@
 //! The command line: one file for each sub-command.
 
 mod check;
+mod completions;
 pub mod demo;
+mod health;
 pub mod keys;
+mod man;
 pub mod run;
+mod schema;
 pub mod token;
 
 use std::io::{self, IsTerminal, Write};
@@ -42,10 +46,20 @@ enum Command {
     Run(ConfigArgs),
     /// Tells every problem with a configuration, or what it means; listens on nothing.
     Check(ConfigArgs),
+    /// Asks a running gateway whether it is ready, for the health checks of containers.
+    #[command(after_help = health::EXAMPLES)]
+    Health(ConfigArgs),
     /// Makes key pairs.
     Keys(keys::KeysCommand),
     /// Makes and takes apart tokens, with nothing leaving this machine.
     Token(token::TokenCommand),
+    /// Prints a JSON Schema of jotgate.toml, with which editors complete and check it.
+    #[command(after_help = schema::EXAMPLES)]
+    Schema,
+    /// Prints a script that completes commands and options in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Prints a page of the manual.
+    Man(man::ManArgs),
 }
 
 /// Which configuration.
@@ -83,12 +97,19 @@ pub fn main() -> ExitCode {
             return run::run(&args.config);
         }
         Command::Check(args) => return check::run(&args.config, &mut out),
+        Command::Health(args) => health::run(&args.config).map_err(|error| fail(&error, FAILED)),
         Command::Keys(command) => command
             .run(&clock, &mut out)
             .map_err(|error| fail(&error, UNUSABLE)),
         Command::Token(command) => command
             .run(&clock, &mut out)
             .map_err(|error| fail(&error, UNUSABLE)),
+        Command::Schema => schema::run(&mut out).map_err(|error| fail(&error, FAILED)),
+        Command::Completions(args) => args.run(&mut out).map_err(|error| fail(&error, FAILED)),
+        Command::Man(args) => args.run(&mut out).map_err(|error| match error {
+            man::ManError::NoSuchCommand(_) => fail(&error, UNUSABLE),
+            man::ManError::Output(_) => fail(&error, FAILED),
+        }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,10 +129,16 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Whether to colour what goes to this stream (no-color.org).
+/// Whether to colour what goes to this stream (no-color.org), by the rules that clap has for its
+/// own help.
 fn colored(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+    stream.is_terminal() && !is_unwanted && !is_dumb
 }
+
+/// Something failed on the way.
+const FAILED: u8 = 1;
 
 /// What was asked for cannot be used as it is.
 const UNUSABLE: u8 = 2;

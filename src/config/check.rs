@@ -9,6 +9,7 @@ use toml::de::DeTable;
 
 use super::file::{Item, Reader};
 use super::names::{home_of, nearest};
+use super::vocabulary::ROOT;
 use super::{CertificatePair, Config, Located, Problem, Problems, Source, issuer, route};
 
 /// Reads a configuration.
@@ -30,7 +31,7 @@ pub fn parse(source: &Source) -> (Config, Problems) {
         folder: source.path.parent().unwrap_or(Path::new("")),
         problems: &mut after_syntax,
     };
-    let config = check.root(Reader::new("", table.span(), table.get_ref()));
+    let config = check.root(Reader::root(&table));
     for problem in after_syntax {
         if !follows_from(&problem, &errors, &source.text) {
             problems.push(problem);
@@ -89,22 +90,26 @@ impl Check<'_> {
 
     /// No key stands at the root: TOML would put one that is written at the end into the last
     /// table, so none is ever expected there.
-    fn finish_root(&mut self, mut root: Reader<'_, '_>) {
-        for (key, item) in root.take_rest() {
-            let name = &key.value;
-            let problem = if item.is_table() || item.is_list() {
-                Problem::error(key.place, format!("unknown table [{name}]"))
+    fn finish_root(&mut self, root: Reader<'_, '_>) {
+        for (key, value) in root.left() {
+            let name = key.get_ref();
+            let is_table = value.get_ref().is_table();
+            let problem = if is_table || value.get_ref().is_array() {
+                Problem::error(key.span(), format!("unknown table [{name}]"))
             } else {
-                Problem::error(key.place, format!("`{name}` stands outside any table"))
+                Problem::error(key.span(), format!("`{name}` stands outside any table"))
             };
             let problem = problem.structural();
             self.problems
-                .push(match (home_of(name), nearest(name, TABLES.into_iter())) {
-                    (Some(home), _) if !item.is_table() => {
+                .push(match (home_of(name), nearest(name, ROOT.names())) {
+                    (Some(home), _) if !is_table => {
                         problem.help(format!("`{name}` belongs in {home}"))
                     }
                     (_, Some(nearest)) => problem.help(format!("did you mean [{nearest}]?")),
-                    _ => problem.help(format!("tables are: {}", TABLES.join(", "))),
+                    _ => {
+                        let tables: Vec<_> = ROOT.names().collect();
+                        problem.help(format!("tables are: {}", tables.join(", ")))
+                    }
                 });
         }
     }
@@ -144,8 +149,8 @@ impl Check<'_> {
     }
 
     pub(super) fn certificate(&mut self, table: &mut Reader<'_, '_>) -> Option<CertificatePair> {
-        let cert = table.require("cert", "\"certs/tls.crt\"", self.problems);
-        let key = table.require("key", "\"certs/tls.key\"", self.problems);
+        let cert = table.require("cert", self.problems);
+        let key = table.require("key", self.problems);
         Some(CertificatePair {
             cert: self.file(&cert?)?,
             key: self.file(&key?)?,
@@ -161,15 +166,3 @@ impl Check<'_> {
         })
     }
 }
-
-const TABLES: [&str; 9] = [
-    "listen",
-    "certificate",
-    "tls",
-    "issuer",
-    "route",
-    "upstream",
-    "limits",
-    "log",
-    "server",
-];

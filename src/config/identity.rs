@@ -29,9 +29,9 @@ pub(super) fn identity(
             .push(item.problem("a public route has no identity to forward"));
         return None;
     }
-    let mut headers = item.table(check.problems)?;
+    let headers = item.table(check.problems)?;
     let mut rules: Vec<IdentityRule> = Vec::new();
-    for (name, item) in headers.take_rest() {
+    for (name, item) in headers.take_names() {
         let header = identity_header(check, &name)?;
         if rules.iter().any(|rule| *rule.header() == header) {
             check.problems.push(Problem::error(
@@ -86,7 +86,7 @@ fn identity_rule(
         ));
     }
     let mut table = item.table(check.problems)?;
-    let claim = table.require("claim", "\"email\"", check.problems);
+    let claim = table.require("claim", check.problems);
     let claim = claim.and_then(|item| claim_path(check, &item));
     let is_optional = flag(check, &mut table, "optional");
     let encoding = match table.take("encode") {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::check::Check;
 use super::file::{Item, Reader};
+use super::vocabulary::RESERVED_ISSUERS;
 use super::{Issuer, KeyMaterial, Located, Place, Problem, defaults};
 use crate::keys::Algorithm;
 use crate::keys::source::{KeySource, SecretEncoding};
@@ -17,12 +18,11 @@ pub(super) struct Declared {
 
 pub(super) fn read_all(check: &mut Check<'_>, item: Option<Item<'_, '_>>) -> Vec<Declared> {
     let Some(item) = item else { return Vec::new() };
-    let Some(mut table) = item.table(check.problems) else {
+    let Some(table) = item.table(check.problems) else {
         return Vec::new();
     };
-    table.path = "issuer".to_owned();
     let mut declared: Vec<Declared> = Vec::new();
-    for (name, item) in table.take_rest() {
+    for (name, item) in table.take_names() {
         check_name(check, &name);
         let issuer = item
             .table(check.problems)
@@ -41,7 +41,7 @@ pub(super) fn read_all(check: &mut Check<'_>, item: Option<Item<'_, '_>>) -> Vec
 fn check_name(check: &mut Check<'_>, name: &Located<String>) {
     let text = &name.value;
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if RESERVED.contains(&text.as_str()) {
+    if RESERVED_ISSUERS.contains(&text.as_str()) {
         check.problems.push(
             Problem::error(
                 name.place.clone(),
@@ -85,10 +85,10 @@ fn read(
     mut table: Reader<'_, '_>,
 ) -> Option<Issuer> {
     let iss = table
-        .require("iss", "\"https://issuer.example\"", check.problems)
+        .require("iss", check.problems)
         .and_then(|item| item.words(check.problems).map(str::to_owned));
     let audiences = table
-        .require("aud", "\"orders\"", check.problems)
+        .require("aud", check.problems)
         .and_then(|item| texts(check, &item));
     let keys = keys(check, &mut table);
     let algorithms = match table.take("algorithms") {
@@ -98,8 +98,7 @@ fn read(
     let leeway = match table.take("leeway") {
         None => Some(Duration::from_secs(defaults::LEEWAY_SECONDS)),
         Some(item) => {
-            let most = Duration::from_secs(defaults::MAX_LEEWAY_SECONDS);
-            let leeway = item.duration(Duration::ZERO, most, check.problems);
+            let leeway = item.duration(check.problems);
             if leeway.is_some_and(|leeway| leeway.subsec_millis() != 0) {
                 check
                     .problems
@@ -193,7 +192,7 @@ fn keys(check: &mut Check<'_>, table: &mut Reader<'_, '_>) -> Option<KeyMaterial
 fn key_path(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<KeySource>> {
     let (path, kid) = if item.is_table() {
         let mut table = item.table(check.problems)?;
-        let file = table.require("file", "\"idp.pem\"", check.problems);
+        let file = table.require("file", check.problems);
         let kid = table
             .take("kid")
             .map(|item| item.words(check.problems).map(str::to_owned));
@@ -248,6 +247,3 @@ fn algorithms(
     }
     Some(algorithms)
 }
-
-/// Names that mean something else in `auth`, or will.
-const RESERVED: [&str; 3] = ["public", "login", "any"];

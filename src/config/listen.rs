@@ -27,7 +27,7 @@ impl Check<'_> {
             return listen;
         };
         let mut taken = Vec::new();
-        if let Some(item) = table.require("https", "\"127.0.0.1:8443\"", self.problems) {
+        if let Some(item) = table.require("https", self.problems) {
             listen.https = self.addresses(&item, &mut taken);
         }
         if let Some(item) = table.take("http") {
@@ -60,7 +60,7 @@ impl Check<'_> {
     fn public_port(&mut self, table: &mut Reader<'_, '_>, https: &[ListenAddress]) -> u16 {
         let written = table
             .take("public_port")
-            .and_then(|item| item.number(1, u64::from(u16::MAX), self.problems))
+            .and_then(|item| item.number(self.problems))
             .and_then(|port| u16::try_from(port).ok());
         written
             .or(https.first().map(|address| address.port()))
@@ -73,7 +73,12 @@ impl Check<'_> {
         taken: &mut Vec<(ListenAddress, Place)>,
     ) -> Vec<ListenAddress> {
         let mut addresses = Vec::new();
-        for item in item.one_or_many() {
+        let items = item.one_or_many();
+        if items.is_empty() {
+            self.problems
+                .push(item.problem("must name at least one address"));
+        }
+        for item in items {
             let Some(text) = item.text(self.problems) else {
                 continue;
             };

@@ -14,11 +14,13 @@ mod listen;
 mod names;
 mod route;
 mod routes;
+mod schema;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod units;
 mod upstream;
+mod vocabulary;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -37,6 +39,7 @@ use crate::upstream::{Settings, TargetUrl};
 
 pub use check::parse;
 pub use diagnostic::{Problem, Problems, Severity, Source, SourceError};
+pub use schema::json_schema;
 
 /// Where in the file a value stands, in bytes.
 pub type Place = Range<usize>;

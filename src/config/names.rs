@@ -1,4 +1,6 @@
-//! Every name that the file knows, and the nearest one to a name that it does not.
+//! The nearest name to one that the file does not know, and where a misplaced one belongs.
+
+use super::vocabulary;
 
 /// The nearest of some names, if it is near enough to have been meant.
 pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
@@ -12,88 +14,14 @@ pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// The table that a key belongs in.
-pub(super) fn home_of(key: &str) -> Option<&'static str> {
-    KEYS.iter()
-        .find(|(_, keys)| keys.contains(&key))
-        .map(|(table, _)| *table)
+/// The table that a key belongs in, or the tables that it may stand in.
+pub(super) fn home_of(key: &str) -> Option<String> {
+    let homes: Vec<String> = vocabulary::tables()
+        .filter(|(_, table)| table.key(key).is_some())
+        .map(|(head, _)| head)
+        .collect();
+    (!homes.is_empty()).then(|| homes.join(" or "))
 }
-
-/// Every key, by the table it belongs in: to tell where a misplaced one should stand.
-const KEYS: [(&str, &[&str]); 9] = [
-    (
-        "[listen]",
-        &[
-            "https",
-            "http",
-            "admin",
-            "admin_public",
-            "public_port",
-            "trusted_proxies",
-        ],
-    ),
-    ("[tls]", &["min_version", "hsts", "unknown_sni"]),
-    (
-        "[issuer.NAME]",
-        &[
-            "iss",
-            "aud",
-            "keys",
-            "algorithms",
-            "leeway",
-            "secret",
-            "secret_encoding",
-        ],
-    ),
-    (
-        "[[route]]",
-        &[
-            "name",
-            "host",
-            "path",
-            "methods",
-            "to",
-            "upstream",
-            "auth",
-            "identity",
-            "strip_prefix",
-            "keep_authorization",
-            "host_header",
-            "upgrade",
-            "timeout",
-            "max_body",
-        ],
-    ),
-    (
-        "[limits]",
-        &[
-            "connections",
-            "streams",
-            "handshake_timeout",
-            "header_timeout",
-            "idle_timeout",
-            "body_timeout",
-            "tunnel_idle_timeout",
-            "max_stream_age",
-        ],
-    ),
-    (
-        "[upstream]",
-        &[
-            "resolve",
-            "connect_timeout",
-            "keepalive",
-            "max_age",
-            "max_connections",
-            "max_waiting",
-            "wait",
-            "ca",
-        ],
-    ),
-    ("[log]", &["format", "subject"]),
-    ("[server]", &["workers", "drain", "drain_idle"]),
-    ("[listen], [[certificate]] or [upstream]", &["cert", "key"]),
-];
 
 #[cfg(test)]
 mod tests {
@@ -106,5 +34,17 @@ mod tests {
             Some("methods")
         );
         assert_eq!(nearest("zzz", ["methods", "path"].into_iter()), None);
+    }
+
+    #[test]
+    fn a_key_belongs_in_every_table_that_has_it() {
+        for (key, homes) in [
+            ("leeway", Some("[issuer.NAME]")),
+            ("aud", Some("[issuer.NAME] or [[route]]")),
+            ("cert", Some("[listen] or [[certificate]] or [upstream]")),
+            ("zzz", None),
+        ] {
+            assert_eq!(home_of(key).as_deref(), homes, "{key}");
+        }
     }
 }

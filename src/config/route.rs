@@ -53,10 +53,10 @@ fn read(
         .take("name")
         .map(|item| item.words(check.problems).map(str::to_owned));
     let host = table.take("host").map(|item| host(check, &item));
-    let path = table.require("path", "\"/api/\"", check.problems);
+    let path = table.require("path", check.problems);
     let path = path.and_then(|item| path_pattern(check, &item));
     let methods = table.take("methods").map(|item| methods(check, &item));
-    let to = table.require("to", "\"http://127.0.0.1:3000\"", check.problems);
+    let to = table.require("to", check.problems);
     let to = to.and_then(|item| target(check, &item));
     let connecting = upstream(check, &mut table, to.as_ref(), connecting);
     let access = access(check, &mut table, issuers);
@@ -76,7 +76,7 @@ fn read(
     let upgrade = flag(check, &mut table, "upgrade");
     let timeout = match table.take("timeout") {
         None => Some(Duration::from_secs(defaults::ROUTE_TIMEOUT_SECONDS)),
-        Some(item) => item.duration(SHORTEST_TIMEOUT, LONGEST_TIMEOUT, check.problems),
+        Some(item) => item.duration(check.problems),
     };
     let max_body = table.take("max_body").map(|item| item.size(check.problems));
     table.finish(check.problems);
@@ -350,6 +350,3 @@ fn strip_prefix(
     }
     strips
 }
-
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);

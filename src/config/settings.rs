@@ -80,12 +80,12 @@ impl Check<'_> {
             return limits;
         };
         if let Some(item) = table.take("connections")
-            && let Some(number) = item.number(1, 1_000_000, self.problems)
+            && let Some(number) = item.number(self.problems)
         {
             limits.connections = usize::try_from(number).unwrap_or(usize::MAX);
         }
         if let Some(item) = table.take("streams")
-            && let Some(number) = item.number(1, 10_000, self.problems)
+            && let Some(number) = item.number(self.problems)
         {
             limits.streams = u32::try_from(number).unwrap_or(u32::MAX);
         }
@@ -98,7 +98,7 @@ impl Check<'_> {
             ("max_stream_age", &mut limits.max_stream_age),
         ] {
             if let Some(item) = table.take(key)
-                && let Some(duration) = item.duration(SHORTEST, LONGEST, self.problems)
+                && let Some(duration) = item.duration(self.problems)
             {
                 *field = duration;
             }
@@ -136,7 +136,7 @@ impl Check<'_> {
             return server;
         };
         if let Some(item) = table.take("workers")
-            && let Some(number) = item.number(1, 1024, self.problems)
+            && let Some(number) = item.number(self.problems)
         {
             server.workers = usize::try_from(number).unwrap_or(1);
         }
@@ -145,7 +145,7 @@ impl Check<'_> {
             ("drain_idle", &mut server.drain_idle),
         ] {
             if let Some(item) = table.take(key)
-                && let Some(duration) = item.duration(Duration::ZERO, LONGEST, self.problems)
+                && let Some(duration) = item.duration(self.problems)
             {
                 *field = duration;
             }
@@ -154,7 +154,3 @@ impl Check<'_> {
         server
     }
 }
-
-/// The bounds of a timeout that makes sense.
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

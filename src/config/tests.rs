@@ -184,6 +184,7 @@ fn values_are_told_what_they_should_be() {
             "\"localhost:8443\"",
             "is not an address",
         ),
+        ("\"127.0.0.1:8443\"", "[]", "at least one address"),
         ("\"127.0.0.1:8080\"", "\"127.0.0.1:8443\"", "is taken twice"),
         ("\"127.0.0.1:8080\"", "\":8443\"", "is taken twice"),
         ("aud  = \"orders\"", "aud = []", "at least one"),

@@ -14,14 +14,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
         let letters = rest
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(rest.len());
-        let unit: u64 = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
-        };
+        let (_, unit) = *UNITS.iter().find(|(name, _)| *name == &rest[..letters])?;
         // From the large to the small, each once: "1h30m", never "30m1h".
         if unit >= last_unit {
             return None;
@@ -31,6 +24,23 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
         rest = &rest[letters..];
     }
     (!text.is_empty()).then_some(total)
+}
+
+/// Writes a duration of whole milliseconds as [`parse_duration`] reads it.
+pub(super) fn spell_duration(duration: Duration) -> String {
+    let mut text = String::new();
+    let mut rest = duration.as_millis();
+    for (name, unit) in UNITS {
+        let number = rest / u128::from(unit);
+        rest %= u128::from(unit);
+        if number > 0 {
+            text.push_str(&format!("{number}{name}"));
+        }
+    }
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    text
 }
 
 /// Reads a size: a number with a binary unit.
@@ -46,6 +56,21 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     };
     number.checked_mul(unit)
 }
+
+/// Units of time, from the large to the small, in milliseconds.
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// What [`parse_duration`] reads, as a regular expression.
+pub(super) const DURATION_PATTERN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+
+/// What [`parse_size`] reads, as a regular expression.
+pub(super) const SIZE_PATTERN: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
 
 #[cfg(test)]
 mod tests {
@@ -79,6 +104,14 @@ mod tests {
             "99999999999999999999s",
         ] {
             assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_spelt_as_they_are_read() {
+        for text in ["0s", "1ms", "30s", "1h30m", "1d", "1d2h3m4s5ms"] {
+            let duration = parse_duration(text).unwrap();
+            assert_eq!(spell_duration(duration), text);
         }
     }
 

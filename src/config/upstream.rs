@@ -25,8 +25,7 @@ impl Check<'_> {
         let mut resolve = seconds(defaults::RESOLVE_SECONDS);
         if let Some(mut table) = self.table(root, "upstream") {
             if let Some(item) = table.take("resolve") {
-                let every = item.duration(SHORTEST_RESOLVE, LONGEST, self.problems);
-                resolve = every.unwrap_or(resolve);
+                resolve = item.duration(self.problems).unwrap_or(resolve);
             }
             connecting = self.connecting(&mut table, &connecting);
             table.finish(self.problems);
@@ -50,24 +49,24 @@ impl Check<'_> {
 
     fn connecting(&mut self, table: &mut Reader<'_, '_>, common: &Connecting) -> Connecting {
         let mut settings = common.settings.clone();
-        for (key, least, field) in [
-            ("connect_timeout", SHORTEST, &mut settings.connect_timeout),
-            ("keepalive", Duration::ZERO, &mut settings.keepalive),
-            ("max_age", SHORTEST, &mut settings.max_age),
-            ("wait", Duration::ZERO, &mut settings.wait),
+        for (key, field) in [
+            ("connect_timeout", &mut settings.connect_timeout),
+            ("keepalive", &mut settings.keepalive),
+            ("max_age", &mut settings.max_age),
+            ("wait", &mut settings.wait),
         ] {
             if let Some(item) = table.take(key)
-                && let Some(duration) = item.duration(least, LONGEST, self.problems)
+                && let Some(duration) = item.duration(self.problems)
             {
                 *field = duration;
             }
         }
-        for (key, least, field) in [
-            ("max_connections", 1, &mut settings.max_connections),
-            ("max_waiting", 0, &mut settings.max_waiting),
+        for (key, field) in [
+            ("max_connections", &mut settings.max_connections),
+            ("max_waiting", &mut settings.max_waiting),
         ] {
             if let Some(item) = table.take(key)
-                && let Some(number) = item.number(least, MOST, self.problems)
+                && let Some(number) = item.number(self.problems)
             {
                 *field = usize::try_from(number).unwrap_or(usize::MAX);
             }
@@ -102,8 +101,3 @@ impl Check<'_> {
         }
     }
 }
-
-const SHORTEST: Duration = Duration::from_millis(1);
-const SHORTEST_RESOLVE: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-const MOST: u64 = 1_000_000;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate and the only places that may name it.
-const FENCES: [(&str, &[&str], &str); 6] = [
+const FENCES: [(&str, &[&str], &str); 8] = [
     (
         "jsonwebtoken",
         &["token/verify.rs", "keys/", "cli/", "crypto.rs"],
@@ -34,6 +34,16 @@ const FENCES: [(&str, &[&str], &str); 6] = [
         "rcgen",
         &["cli/demo/"],
         "certificates are made for the demo alone",
+    ),
+    (
+        "clap_complete",
+        &["cli/completions.rs"],
+        "completions are made in one place",
+    ),
+    (
+        "clap_mangen",
+        &["cli/man.rs"],
+        "the manual is made in one place",
     ),
 ];
 

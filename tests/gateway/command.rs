@@ -221,10 +221,14 @@ fn every_command_teaches_by_its_help() {
         (vec!["--help"], "jotgate demo"),
         (vec!["run", "--help"], "--config"),
         (vec!["check", "--help"], "--config"),
+        (vec!["health", "--help"], "HEALTHCHECK"),
         (vec!["demo", "--help"], "--dir"),
         (vec!["keys", "generate", "--help"], "Examples:"),
         (vec!["token", "mint", "--help"], "jotgate token mint …"),
         (vec!["token", "inspect", "--help"], "jotgate token inspect"),
+        (vec!["schema", "--help"], "#:schema ./jotgate.schema.json"),
+        (vec!["completions", "--help"], "jotgate completions zsh >"),
+        (vec!["man", "--help"], "jotgate man token mint | man -l -"),
     ] {
         let output = jotgate(folder.path(), &command);
         assert!(text(&output.stdout).contains(expected), "{command:?}");

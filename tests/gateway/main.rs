@@ -8,19 +8,23 @@
 
 mod architecture;
 mod bodies;
+mod colors;
 mod command;
 mod credentials;
 mod endings;
 mod examples;
 mod framing;
 mod harness;
+mod health;
 mod http2;
 mod hygiene;
 mod identity;
 mod keys;
 mod life;
+mod manual;
 mod probe;
 mod redirect;
+mod schema;
 mod smoke;
 mod targets;
 mod tls;

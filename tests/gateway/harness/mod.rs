@@ -3,6 +3,7 @@
 mod client;
 mod draft;
 mod gateway;
+mod json_schema;
 mod process;
 mod script;
 mod tls_front;
@@ -13,6 +14,7 @@ mod verdict;
 pub use client::{Answer, H1, connector, h2_client, h2_streams, tls};
 pub use draft::Draft;
 pub use gateway::{Authority, PATIENCE, Start, TestGateway, write_certificate};
+pub use json_schema::complaints;
 pub use process::Process;
 pub use script::{Line, Script};
 pub use tls_front::TlsFront;
