@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::exchange::Exchange;
+use super::headers::{Announced, rewrite_response_trailers};
 use crate::upstream::Lease;
 
 /// What goes wrong with a body in transit.
@@ -98,18 +99,22 @@ impl Progress {
 pub struct RequestBody {
     incoming: Incoming,
     limit: Option<u64>,
+    announced: Announced,
     progress: Rc<Progress>,
 }
 
 impl RequestBody {
+    /// With no more than `limit` bytes and the trailer fields that were announced.
     pub(super) const fn new(
         incoming: Incoming,
         limit: Option<u64>,
+        announced: Announced,
         progress: Rc<Progress>,
     ) -> Self {
         Self {
             incoming,
             limit,
+            announced,
             progress,
         }
     }
@@ -147,11 +152,10 @@ impl Body for RequestBody {
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
                 Ok(data) => Some(self.passed(&data).map(|()| Frame::data(data))),
-                // Trailers are not forwarded: merged into the fields by a careless upstream,
-                // they would be a second chance to forge them.
-                Err(_trailers) => {
+                Err(frame) => {
                     self.progress.state.set(State::Finished);
-                    None
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    self.announced.of(trailers).map(Frame::trailers).map(Ok)
                 }
             }),
             Poll::Ready(Some(Err(error))) => {
@@ -276,9 +280,12 @@ impl Body for ResponseBody {
                     self.passed(&data);
                     Some(Ok(Frame::data(data)))
                 }
-                Err(_trailers) => {
+                Err(frame) => {
                     self.finish();
-                    None
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    rewrite_response_trailers(trailers)
+                        .map(Frame::trailers)
+                        .map(Ok)
                 }
             },
             Some(Err(error)) => {

@@ -111,7 +111,7 @@ fn upstream_request(
     let route = &admission.route;
     let snapshot = exchange.worker().snapshot();
     let mut headers = std::mem::take(&mut parts.headers);
-    rewrite_request(
+    let announced = rewrite_request(
         &mut headers,
         &RequestRules {
             reserved: &snapshot.reserved,
@@ -134,6 +134,7 @@ fn upstream_request(
     let mut request = Request::new(RequestBody::new(
         body,
         route.max_body,
+        announced,
         exchange.progress().clone(),
     ));
     *request.method_mut() = parts.method.clone();

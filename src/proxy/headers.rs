@@ -56,9 +56,26 @@ impl Framing {
     }
 }
 
-/// Turns the client's fields into what the upstream gets.
-pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>) {
+/// Trailer fields that were announced and may pass (RFC 9110 §6.5.1).
+#[derive(Debug, Default)]
+pub(super) struct Announced(Vec<HeaderName>);
+
+impl Announced {
+    /// What of these trailer fields may pass; `None` if there is nothing.
+    pub(super) fn of(&self, mut trailers: HeaderMap) -> Option<HeaderMap> {
+        remove_where(&mut trailers, |name| !self.0.contains(name));
+        (!trailers.is_empty()).then_some(trailers)
+    }
+}
+
+/// Turns the client's fields into what the upstream gets. Returns the trailer fields that may
+/// follow.
+pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>) -> Announced {
     let nominated = nominated(headers);
+    let takes_trailers = list(headers, &header::TE).any(|coding| coding == "trailers");
+    let announced = announced(headers, |name| {
+        !is_unforgeable(name, rules) && !nominated.contains(name)
+    });
     remove_where(headers, |name| {
         is_unforgeable(name, rules)
             || is_hop_by_hop(name.as_str())
@@ -69,6 +86,14 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>)
     }
     join_cookies(headers);
     write_framing(headers, rules.framing);
+    if takes_trailers {
+        write_option(headers, header::TE, HeaderValue::from_static("trailers"));
+    }
+    // Without chunks there is no place for them.
+    let announced = announced.filter(|_| rules.framing == Framing::Chunked);
+    if let Some((line, _)) = &announced {
+        headers.insert(header::TRAILER, line.clone());
+    }
     if let Some(upgrade) = rules.upgrade {
         write_upgrade(headers, upgrade);
     }
@@ -76,14 +101,29 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>)
     for (name, value) in rules.permit.identity() {
         headers.insert(name.clone(), value.clone());
     }
+    announced.map(|(_, names)| names).unwrap_or_default()
 }
 
-/// Turns the upstream's fields into what the client gets.
+/// Turns the upstream's fields into what the client gets. Its trailer fields are another matter:
+/// [`rewrite_response_trailers`].
 pub(super) fn rewrite_response(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
+    let announced = announced(headers, |name| !nominated.contains(name));
     remove_where(headers, |name| {
         is_hop_by_hop(name.as_str()) || nominated.iter().any(|nominee| nominee == name)
     });
+    if let Some((line, _)) = announced {
+        headers.insert(header::TRAILER, line);
+    }
+}
+
+/// Turns the upstream's trailer fields into what the client gets; `None` if there is nothing.
+///
+/// HTTP/2 needs no announcement. For HTTP/1.1 hyper sends only what was announced, and only to a
+/// client that said that it takes trailers (RFC 9110 §6.5.1).
+pub(super) fn rewrite_response_trailers(mut trailers: HeaderMap) -> Option<HeaderMap> {
+    remove_where(&mut trailers, |name| !may_trail(name));
+    (!trailers.is_empty()).then_some(trailers)
 }
 
 /// Turns the fields of an upstream's 101 into what the client gets.
@@ -122,6 +162,41 @@ fn is_unforgeable(name: &HeaderName, rules: &RequestRules<'_>) -> bool {
         || text.starts_with("x-forwarded-")
         || REWRITTEN.contains(&text)
         || (rules.limits_methods && METHOD_OVERRIDES.contains(&text))
+}
+
+/// What `Trailer` announces and may trail, anew in one line, if there is any.
+fn announced(
+    headers: &HeaderMap,
+    may_pass: impl Fn(&HeaderName) -> bool,
+) -> Option<(HeaderValue, Announced)> {
+    if !headers.contains_key(header::TRAILER) {
+        return None;
+    }
+    let names: Vec<HeaderName> = list(headers, &header::TRAILER)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .filter(|name| may_trail(name) && may_pass(name))
+        .collect();
+    let texts: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+    let line = HeaderValue::from_str(&texts.join(", ")).ok()?;
+    (!names.is_empty()).then_some((line, Announced(names)))
+}
+
+/// Whether a field may come after the body: one that decides about nothing by then
+/// (RFC 9110 §6.5.1).
+fn may_trail(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name.as_str()) && !NEVER_TRAILING.contains(&name.as_str())
+}
+
+/// The members of a list field on all its lines, in lower case and without parameters.
+fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> + use<'h> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|member| member.split(';').next())
+        .map(|member| member.trim().to_ascii_lowercase())
+        .filter(|member| !member.is_empty())
 }
 
 fn is_hop_by_hop(name: &str) -> bool {
@@ -193,10 +268,16 @@ fn write_framing(headers: &mut HeaderMap, framing: Framing) {
     }
 }
 
+/// Writes a field of our own connection to the upstream, and in `Connection` that it is one
+/// (RFC 9110 §7.6.1).
+fn write_option(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    headers.append(header::CONNECTION, HeaderValue::from(name.clone()));
+    headers.insert(name, value);
+}
+
 /// Asks for another protocol, in the words of HTTP/1.1.
 fn write_upgrade(headers: &mut HeaderMap, upgrade: &Upgrade) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, upgrade.protocols());
+    write_option(headers, header::UPGRADE, upgrade.protocols());
     if let Some(key) = upgrade.challenge().and_then(Challenge::key) {
         headers.insert(header::SEC_WEBSOCKET_KEY, key);
     }
@@ -251,6 +332,33 @@ const HOP_BY_HOP: [&str; 10] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+];
+
+/// Fields that decide where a message goes or ends, who may see it, and how it is to be read: all
+/// of that is settled before its body begins.
+const NEVER_TRAILING: [&str; 22] = [
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "expires",
+    "host",
+    "location",
+    "max-forwards",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "strict-transport-security",
+    "vary",
+    "warning",
+    "www-authenticate",
 ];
 
 /// Fields by which proxies tell upstreams where a request came from, beside `X-Forwarded-*`, and

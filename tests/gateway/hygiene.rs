@@ -227,7 +227,13 @@ async fn t71_connection_takes_away_what_it_names_on_every_line_but_nothing_of_ou
         .await;
     assert_eq!(answer.status, 200);
     let received = upstream.only();
-    assert_fields(&received, &["x-auth-subject", "x-third"]);
+    assert_fields(
+        &received,
+        &["connection", "te", "x-auth-subject", "x-third"],
+    );
+    // Our own, for our own connection.
+    assert_eq!(received.one("connection"), Some("te"));
+    assert_eq!(received.one("te"), Some("trailers"));
     assert_eq!(received.one("x-auth-subject"), Some("alice"));
     assert_eq!(received.one("x-forwarded-for"), Some("127.0.0.1"));
 }
@@ -378,7 +384,7 @@ async fn verbatim() -> (Script, Arc<Mutex<String>>) {
 }
 
 #[tokio::test]
-async fn t75_trailers_of_a_chunked_request_go_no_further() {
+async fn t75_trailers_that_may_not_trail_go_no_further() {
     let (upstream, seen) = verbatim().await;
     let gateway = Start::to(&upstream.url()).start();
     let mut client = gateway.h1().await;
@@ -406,7 +412,7 @@ async fn t75_trailers_of_a_chunked_request_go_no_further() {
 }
 
 #[tokio::test]
-async fn t75_trailers_of_an_http2_request_go_no_further() {
+async fn t75_trailers_of_an_http2_request_that_were_not_announced_go_no_further() {
     let (upstream, seen) = verbatim().await;
     let gateway = Start::to(&upstream.url()).start();
     let request = Request::post("https://localhost/api/x")
@@ -433,6 +439,92 @@ async fn t75_trailers_of_an_http2_request_go_no_further() {
     for trace in ["admin", "authorization", "harmless", "trailer"] {
         assert!(!seen.contains(trace), "{trace} in {seen}");
     }
+}
+
+#[tokio::test]
+async fn trailers_that_were_announced_and_may_trail_arrive() {
+    let (upstream, seen) = verbatim().await;
+    let gateway = Start::to(&upstream.url()).start();
+    let mut client = gateway.h1().await;
+    client
+        .send(
+            "POST /public/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\
+             Connection: x-own\r\nTrailer: X-Checksum, X_Auth_Subject, Authorization, Host\r\n\
+             Trailer: X-Auth-Subject,X-Forwarded-For, x-own\r\n\r\n\
+             5\r\nhello\r\n0\r\nX-Checksum: abc\r\nX_Auth_Subject: admin\r\nHost: admin\r\n\
+             X-Auth-Subject: admin\r\nX-Forwarded-For: admin\r\nx-own: admin\r\n\
+             Authorization: admin\r\nX-Unannounced: admin\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.answer().await.status, 204);
+    let request = Request::post("https://localhost/public/x")
+        .header("trailer", "x-checksum, x-auth-subject")
+        .body(())
+        .unwrap();
+    let (answer, mut body) = h2_streams(&gateway)
+        .await
+        .send_request(request, false)
+        .unwrap();
+    body.send_data("hello".into(), false).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", "abc".parse().unwrap());
+    trailers.insert("x-auth-subject", "admin".parse().unwrap());
+    body.send_trailers(trailers).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 204);
+
+    let seen = seen.lock().unwrap().to_ascii_lowercase();
+    assert!(!seen.contains("admin"), "{seen}");
+    assert_eq!(seen.matches("\r\ntrailer: x-checksum\r\n").count(), 2);
+    let end = "\r\n5\r\nhello\r\n0\r\nx-checksum: abc\r\n";
+    assert_eq!(seen.matches(end).count(), 2, "{seen}");
+}
+
+#[tokio::test]
+async fn trailers_of_an_answer_reach_whoever_takes_them() {
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Checksum, Set-Cookie\r\n\
+          \r\n5\r\nhello\r\n0\r\nX-Checksum: abc\r\nSet-Cookie: a=1\r\n\
+          Content-Length: 3\r\n\r\n"
+            .to_vec()
+    })
+    .await;
+    let gateway = Start::with(&upstream)
+        .extra("[server]\nworkers = 1\n")
+        .start();
+    let mut client = gateway.h1().await;
+    for (te, end) in [
+        (
+            "TE: trailers\r\nConnection: TE\r\n",
+            "0\r\nx-checksum: abc\r\n\r\n",
+        ),
+        ("", "0\r\n\r\n"),
+    ] {
+        client
+            .send(format!(
+                "GET /public/x HTTP/1.1\r\nHost: localhost\r\n{te}\r\n"
+            ))
+            .await;
+        let head = client.head_answer().await;
+        assert_eq!(head.one("trailer"), Some("x-checksum"));
+        let rest = client.bytes("5\r\nhello\r\n".len() + end.len()).await;
+        assert_eq!(
+            String::from_utf8(rest).unwrap(),
+            format!("5\r\nhello\r\n{end}")
+        );
+    }
+
+    let request = Request::get("https://localhost/public/x").body(()).unwrap();
+    let (answer, _) = h2_streams(&gateway)
+        .await
+        .send_request(request, true)
+        .unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "hello");
+    let trailers = body.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers.len(), 1, "{trailers:?}");
+    assert_eq!(trailers["x-checksum"], "abc");
+    assert_eq!(upstream.connections(), 1, "it is kept");
+    gateway.events(3).await;
 }
 
 #[tokio::test]
