@@ -4,7 +4,19 @@ use std::num::NonZero;
 
 /// Connections open at once. Half of the 20,000 file descriptors that a process commonly gets,
 /// because each proxied connection may need a second one upstream.
-pub const CONNECTIONS: u64 = 10_000;
+pub const CONNECTIONS: usize = 10_000;
+
+/// Connections open at once from one address: a tenth of all, so that one client cannot keep the
+/// rest out, and far more than a browser or an office behind one address has.
+pub const CONNECTIONS_PER_ADDRESS: usize = 1_000;
+
+/// The largest head of a request in bytes: cookies and a token of 8 KiB fit twice, and most
+/// upstreams take no more.
+pub const HEADER_BYTES: usize = 32 * 1024;
+
+/// The most fields in one: what hyper has room for without asking for more, and three times what
+/// browsers send.
+pub const HEADER_FIELDS: usize = 100;
 
 /// Concurrent HTTP/2 streams of a connection: what RFC 9113 §6.5.2 recommends as the least.
 pub const STREAMS: u64 = 100;

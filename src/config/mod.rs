@@ -244,8 +244,14 @@ pub enum HostHeader {
 pub struct Limits {
     /// Connections open at once, over all listeners and workers.
     pub connections: usize,
+    /// Connections open at once from one address, or one /64 of IPv6.
+    pub connections_per_address: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub streams: u32,
+    /// The largest head of a request in bytes.
+    pub header_bytes: usize,
+    /// The most fields in one.
+    pub header_fields: usize,
     /// For the TLS handshake, from the accept on.
     pub handshake_timeout: Duration,
     /// For a request's head, from its first byte (or the connection's start) on.

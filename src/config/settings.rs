@@ -67,8 +67,11 @@ impl Check<'_> {
     pub(super) fn limits(&mut self, root: &mut Reader<'_, '_>) -> Limits {
         let seconds = Duration::from_secs;
         let mut limits = Limits {
-            connections: usize::try_from(defaults::CONNECTIONS).unwrap_or(usize::MAX),
+            connections: defaults::CONNECTIONS,
+            connections_per_address: defaults::CONNECTIONS_PER_ADDRESS,
             streams: u32::try_from(defaults::STREAMS).unwrap_or(u32::MAX),
+            header_bytes: defaults::HEADER_BYTES,
+            header_fields: defaults::HEADER_FIELDS,
             handshake_timeout: seconds(defaults::HANDSHAKE_TIMEOUT_SECONDS),
             header_timeout: seconds(defaults::HEADER_TIMEOUT_SECONDS),
             idle_timeout: seconds(defaults::IDLE_TIMEOUT_SECONDS),
@@ -79,10 +82,28 @@ impl Check<'_> {
         let Some(mut table) = self.table(root, "limits") else {
             return limits;
         };
-        if let Some(item) = table.take("connections")
-            && let Some(number) = item.number(self.problems)
+        for (key, field) in [
+            ("connections", &mut limits.connections),
+            (
+                "connections_per_address",
+                &mut limits.connections_per_address,
+            ),
+            ("header_fields", &mut limits.header_fields),
+        ] {
+            if let Some(item) = table.take(key)
+                && let Some(number) = item.number(self.problems)
+            {
+                *field = usize::try_from(number).unwrap_or(usize::MAX);
+            }
+        }
+        if let Some(item) = table.take("header_bytes")
+            && let Some(bytes) = item.size(self.problems)
         {
-            limits.connections = usize::try_from(number).unwrap_or(usize::MAX);
+            limits.header_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            if !HEADER_BYTES.contains(&bytes) {
+                let least_and_most = "must be from \"4KiB\" to \"64KiB\"";
+                self.problems.push(item.problem(least_and_most));
+            }
         }
         if let Some(item) = table.take("streams")
             && let Some(number) = item.number(self.problems)
@@ -154,3 +175,6 @@ impl Check<'_> {
         server
     }
 }
+
+/// What a head may be allowed: a token has to fit, and hyper's buffer is as large as the largest.
+const HEADER_BYTES: std::ops::RangeInclusive<u64> = 4 * 1024..=64 * 1024;

@@ -28,6 +28,7 @@ pub struct Metrics {
     upstream_duration: Histogram,
     connections_open: Family<OneLabel, Gauge>,
     connections: Family<OneLabel, Counter>,
+    turned_away: Family<OneLabel, Counter>,
     tls_handshakes: Family<OneLabel, Counter>,
     token_hits: Counter,
     token_misses: Counter,
@@ -49,6 +50,7 @@ impl Metrics {
             upstream_duration: Histogram::default(),
             connections_open: Family::default(),
             connections: Family::default(),
+            turned_away: Family::default(),
             tls_handshakes: Family::default(),
             token_hits: token_lookups("hit"),
             token_misses: token_lookups("miss"),
@@ -83,6 +85,12 @@ impl Metrics {
         let label = [("listener", listener.label())];
         self.connections.get_or_create(&label).inc();
         OpenConnection::counted_by(&self.connections_open.get_or_create_owned(&label))
+    }
+
+    /// Counts a connection that was closed at once because its address has too many.
+    pub fn count_turned_away(&self, listener: Listener) {
+        let label = [("listener", listener.label())];
+        self.turned_away.get_or_create(&label).inc();
     }
 
     /// Counts how a TLS handshake ended.
@@ -130,6 +138,7 @@ impl Metrics {
         for listener in Listener::ALL {
             let label = [("listener", listener.label())];
             drop(self.connections.get_or_create(&label));
+            drop(self.turned_away.get_or_create(&label));
             drop(self.connections_open.get_or_create(&label));
         }
         for handshake in Handshake::ALL {
@@ -166,6 +175,11 @@ impl Metrics {
             "connections",
             "Connections accepted",
             self.connections.clone(),
+        );
+        table.register(
+            "connections_turned_away",
+            "Connections closed at once because their address has too many",
+            self.turned_away.clone(),
         );
         table.register(
             "tls_handshakes",

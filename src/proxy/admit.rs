@@ -15,6 +15,7 @@ use super::headers::has_come_back;
 use super::rejection::Rejection;
 use crate::policy::{self, Permit};
 use crate::route::{Access, Ambiguity, HeadError, Lookup, RequestHead, Route};
+use crate::snapshot::Snapshot;
 use crate::token::{Credential, CredentialError, InvalidToken};
 
 /// What an admitted request is.
@@ -46,7 +47,7 @@ pub(super) fn admit(
 ) -> Result<Admitted, Rejection> {
     let worker = exchange.worker().clone();
     let snapshot = worker.snapshot();
-    check_fields(parts, body, &snapshot.pseudonym)?;
+    check_fields(parts, body, snapshot)?;
     let head = RequestHead::parse(parts).map_err(Rejection::Head)?;
     exchange.addressed(head.host());
     check_direction(head.host(), exchange.downstream())?;
@@ -110,9 +111,9 @@ fn permit(
 }
 
 /// What can be said about the fields before anybody asks what they mean.
-fn check_fields(parts: &Parts, body: &Incoming, pseudonym: &str) -> Result<(), Rejection> {
+fn check_fields(parts: &Parts, body: &Incoming, snapshot: &Snapshot) -> Result<(), Rejection> {
     let headers = &parts.headers;
-    if headers.len() > MAX_FIELDS {
+    if headers.len() > snapshot.limits.header_fields {
         return Err(Rejection::TooManyFields);
     }
     check_framing(parts, body)?;
@@ -120,7 +121,7 @@ fn check_fields(parts: &Parts, body: &Incoming, pseudonym: &str) -> Result<(), R
     if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Rejection::UnknownExpectation);
     }
-    if has_come_back(headers, pseudonym) {
+    if has_come_back(headers, &snapshot.pseudonym) {
         return Err(Rejection::Loop);
     }
     Ok(())
@@ -237,6 +238,3 @@ pub(super) fn redirect_location(parts: &Parts, public_port: u16) -> Result<Heade
     HeaderValue::from_str(&location)
         .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::TargetForm)))
 }
-
-/// As many fields as hyper takes from an HTTP/1 client.
-const MAX_FIELDS: usize = 100;

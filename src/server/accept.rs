@@ -9,21 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::crowd::{Crowd, Parking, Place};
 use super::phase::{Phase, PhaseWatch};
 
 /// Accepts connections until the drain begins, then those that the kernel has already queued:
 /// closing the socket would reset them.
 ///
-/// `serve` gets each with its slot, which it holds as long as the connection lives.
+/// `guests` get each with its place and slot.
 pub(super) async fn accept_all(
     listener: TcpListener,
-    slots: Arc<Semaphore>,
+    crowd: &Arc<Crowd>,
+    parking: &Parking,
     mut phase: PhaseWatch,
-    serve: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    guests: impl Guests,
 ) {
     let mut trouble = Trouble::default();
     loop {
@@ -40,32 +42,43 @@ pub(super) async fn accept_all(
                 continue;
             }
         };
+        let Some(place) = crowd.place(peer.ip()) else {
+            guests.turn_away(peer);
+            continue;
+        };
         let slot = tokio::select! {
             biased;
-            slot = slots.clone().acquire_owned() => slot,
+            slot = crowd.slot(parking) => slot,
             () = phase.reached(Phase::Draining) => break,
         };
-        // Nobody closes the semaphore.
-        let Ok(slot) = slot else { break };
-        serve(stream, peer, slot);
+        let Some(slot) = slot else { break };
+        guests.serve(stream, peer, (place, slot));
     }
-    accept_queued(listener, &slots, serve);
+    accept_queued(listener, crowd, &guests);
 }
 
-fn accept_queued(
-    listener: TcpListener,
-    slots: &Arc<Semaphore>,
-    serve: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
-) {
+/// Whoever takes care of those that have come.
+pub(super) trait Guests {
+    /// Serves a connection, which keeps its place as long as it lives.
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: (Place, OwnedSemaphorePermit));
+
+    /// Notes one whose address has too many. It has been closed.
+    fn turn_away(&self, peer: SocketAddr);
+}
+
+fn accept_queued(listener: TcpListener, crowd: &Arc<Crowd>, guests: &impl Guests) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
-    while let Ok(slot) = slots.clone().try_acquire_owned()
+    while let Some(slot) = crowd.free_slot()
         && let Ok((stream, peer)) = listener.accept()
         && stream.set_nonblocking(true).is_ok()
         && let Ok(stream) = TcpStream::from_std(stream)
     {
-        serve(stream, peer, slot);
+        match crowd.place(peer.ip()) {
+            Some(place) => guests.serve(stream, peer, (place, slot)),
+            None => guests.turn_away(peer),
+        }
     }
 }
 

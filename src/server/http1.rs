@@ -23,6 +23,7 @@ use tracing::debug;
 
 use super::LINGER;
 use super::answer::Answer;
+use super::crowd::Parking;
 use super::head_lines::LineEnds;
 use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
@@ -41,32 +42,53 @@ pub(super) struct Deadlines {
     pub(super) body: Duration,
 }
 
+/// How large a head may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadLimits {
+    pub(super) bytes: usize,
+    pub(super) fields: usize,
+}
+
+/// How a connection is treated, whatever is spoken on it.
+pub(super) struct Manner {
+    pub(super) deadlines: Deadlines,
+    pub(super) heads: HeadLimits,
+    /// Concurrent streams (HTTP/2).
+    pub(super) max_streams: u32,
+    pub(super) parking: Rc<Parking>,
+    pub(super) phase: PhaseWatch,
+}
+
 /// Serves one connection to its end.
 pub(super) async fn serve<S>(
     mut stream: S,
     answer: Answer,
     downstream: Rc<Downstream>,
-    deadlines: Deadlines,
-    mut phase: PhaseWatch,
+    mut manner: Manner,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut read = Bytes::new();
     loop {
-        match converse(stream, read, &answer, &downstream, deadlines, &mut phase).await {
+        match converse(stream, read, &answer, &downstream, &mut manner).await {
             Turn::Over(stream, last_word) => return linger(stream, last_word).await,
             Turn::Cut => return,
             Turn::Switched(stream, unread, tunnel) => {
                 return tunnel
-                    .run(stream, unread, phase.reached(Phase::Draining))
+                    .run(stream, unread, manner.phase.reached(Phase::Draining))
                     .await;
             }
             Turn::Idle(idle, unread) => (stream, read) = (idle, unread),
         }
         if read.is_empty() {
-            match park(&mut stream, &downstream, deadlines, &mut phase).await {
-                Some(first) => read = Bytes::copy_from_slice(&[first]),
-                None => return linger(stream, b"").await,
+            match park(&mut stream, &downstream, &mut manner).await {
+                Wait::Goes(first) => read = Bytes::copy_from_slice(&[first]),
+                Wait::Ends => return linger(stream, b"").await,
+                // Somebody waits for its place.
+                Wait::GivesWay => {
+                    let _ = timeout(LINGER / 10, stream.shutdown()).await;
+                    return;
+                }
             }
         }
     }
@@ -90,12 +112,12 @@ async fn converse<S>(
     read: Bytes,
     answer: &Answer,
     downstream: &Rc<Downstream>,
-    deadlines: Deadlines,
-    phase: &mut PhaseWatch,
+    manner: &mut Manner,
 ) -> Turn<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let (deadlines, heads) = (manner.deadlines, manner.heads);
     let activity = Activity::of_heads();
     let io = TokioIo::new(Watched::new(stream, read, activity.clone()));
     let service = service_fn(|request: Request<Incoming>| {
@@ -109,13 +131,13 @@ where
             }
         })
     });
-    let mut connection = builder(deadlines.header).serve_connection(io, service);
+    let mut connection = builder(deadlines.header, heads).serve_connection(io, service);
 
     // hyper's timer for heads runs in a pause as well, and must not be the one to end it.
     let park_after = PARK_AFTER.min(deadlines.header / 2);
     let mut pause = Pause::default();
     let mut check = pin!(sleep_until(Instant::now() + park_after));
-    let mut drain = pin!(phase.reached(Phase::Draining));
+    let mut drain = pin!(manner.phase.reached(Phase::Draining));
     let ended = std::future::poll_fn(|cx| {
         // First, so that an answer which is due in this very moment says so already.
         if !downstream.closing.get() && drain.as_mut().poll(cx).is_ready() {
@@ -197,13 +219,17 @@ pub(super) fn is_over(since: Option<Instant>, limit: Duration) -> bool {
     since.is_some_and(|since| since.elapsed() >= limit)
 }
 
-fn builder(header_timeout: Duration) -> http1::Builder {
+fn builder(header_timeout: Duration, heads: HeadLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .max_header_size(MAX_HEAD_BYTES)
+        .max_header_size(heads.bytes)
         .max_buf_size(MAX_BUFFER_BYTES);
+    // Said outright, hyper would find room for them anew at every request.
+    if heads.fields != HYPERS_FIELDS {
+        builder.max_headers(heads.fields);
+    }
     builder
 }
 
@@ -248,16 +274,27 @@ impl Pause {
     }
 }
 
-/// Holds an idle stream until a byte comes; `None` if none came in time.
+/// How a stream's wait for its next request ended.
+enum Wait {
+    /// With this byte.
+    Goes(u8),
+    /// With nothing, in time or at all.
+    Ends,
+    /// It was asked to go.
+    GivesWay,
+}
+
+/// Holds an idle stream until a byte comes, or none came in time.
 ///
 /// Once the drain has begun the time is short, but it is never cut off with a request unread: the
 /// last thing before giving up is to look once more.
 async fn park<S: AsyncRead + Unpin>(
     stream: &mut S,
     downstream: &Downstream,
-    deadlines: Deadlines,
-    phase: &mut PhaseWatch,
-) -> Option<u8> {
+    manner: &mut Manner,
+) -> Wait {
+    let (deadlines, phase) = (manner.deadlines, &mut manner.phase);
+    let parked = manner.parking.park();
     let mut byte = [0];
     let mut drains = downstream.closing.get();
     let mut patience = if drains {
@@ -269,12 +306,13 @@ async fn park<S: AsyncRead + Unpin>(
         let outcome = tokio::select! {
             biased;
             read = stream.read(&mut byte) => Some(read),
+            () = parked.evicted() => return Wait::GivesWay,
             () = phase.reached(Phase::Draining), if !drains => None,
-            () = sleep_until(Instant::now() + patience) => return None,
+            () = sleep_until(Instant::now() + patience) => return Wait::Ends,
         };
         match outcome {
-            Some(Ok(1)) => return Some(byte[0]),
-            Some(_) => return None,
+            Some(Ok(1)) => return Wait::Goes(byte[0]),
+            Some(_) => return Wait::Ends,
             None => {
                 drains = true;
                 downstream.closing.set(true);
@@ -306,10 +344,10 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_word: &[u
 
 /// How long hyper keeps an idle stream. Parking spares memory, taking back costs a little time;
 /// a client that sends requests in a row should never pay it.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+pub(super) const PARK_AFTER: Duration = Duration::from_secs(1);
 
-/// The largest head, as the usual upstreams have it.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// As many fields as hyper has room for of its own accord.
+const HYPERS_FIELDS: usize = 100;
 
 /// hyper's read and write buffers; a head must fit.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;

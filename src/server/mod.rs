@@ -2,12 +2,15 @@
 
 mod accept;
 mod answer;
+mod crowd;
+mod descriptors;
 mod head_lines;
 mod http1;
 mod http2;
 mod listen;
 mod phase;
 mod stream;
+mod vigil;
 mod worker;
 
 use std::io::{self, Write};
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::admin::AdminState;
 use crate::clock::Clock;
@@ -26,7 +29,8 @@ use crate::proxy::Worker;
 use crate::snapshot::Snapshot;
 
 use answer::Answer;
-use http1::Deadlines;
+use crowd::Crowd;
+use http1::{Deadlines, HeadLimits};
 use phase::{Phase, PhaseControl, PhaseWatch};
 use worker::{Service, Setting};
 
@@ -109,9 +113,12 @@ impl Gateway {
             running,
             log_writer: Some(log_writer),
         };
-        let slots = Arc::new(Semaphore::new(config.limits.connections));
+        let crowd = Crowd::new(
+            descriptors::room_for(config.limits.connections),
+            config.limits.connections_per_address,
+        );
         for (number, sockets) in sockets.workers.into_iter().enumerate() {
-            let setting = setting(config, &metrics, &slots, &gateway.phase);
+            let setting = setting(config, &metrics, &crowd, &gateway.phase);
             let (snapshot, metrics) = (snapshot.clone(), metrics.clone());
             let (clock, log) = (surroundings.clock.clone(), access_log.clone());
             let alive = (alive.clone(), working.clone());
@@ -127,9 +134,9 @@ impl Gateway {
                 readiness,
             });
             // The operator gets in when everybody else is turned away.
-            let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+            let crowd = Crowd::new(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS);
             let phase = PhaseControl::new();
-            let mut setting = setting(config, &metrics, &slots, &phase);
+            let mut setting = setting(config, &metrics, &crowd, &phase);
             setting.deadlines.drain_idle = Duration::ZERO;
             let whole = gateway.phase.watch();
             gateway.spawn("admin".to_owned(), alive, setting, move || {
@@ -225,12 +232,12 @@ async fn outlive(mut workers: mpsc::Receiver<()>, mut whole: PhaseWatch, own: Ph
 fn setting(
     config: &Config,
     metrics: &Arc<Metrics>,
-    slots: &Arc<Semaphore>,
+    crowd: &Arc<Crowd>,
     phase: &PhaseControl,
 ) -> Setting {
     Setting {
         metrics: metrics.clone(),
-        slots: slots.clone(),
+        crowd: crowd.clone(),
         phase: phase.watch(),
         deadlines: Deadlines {
             header: config.limits.header_timeout,
@@ -239,6 +246,10 @@ fn setting(
             body: config.limits.body_timeout,
         },
         handshake_timeout: config.limits.handshake_timeout,
+        heads: HeadLimits {
+            bytes: config.limits.header_bytes,
+            fields: config.limits.header_fields,
+        },
         max_streams: config.limits.streams,
         drain: config.server.drain,
     }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::accept::accept_all;
+use super::accept::{Guests, accept_all};
 use super::answer::Answer;
-use super::http1::Deadlines;
+use super::crowd::{Crowd, Parking, Place};
+use super::http1::{Deadlines, HeadLimits, Manner};
 use super::phase::{Phase, PhaseWatch};
 use super::{http1, http2};
 use crate::observe::{Handshake, Listener, Metrics};
@@ -25,10 +26,11 @@ use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
 /// What every connection of a thread has to know.
 pub(super) struct Setting {
     pub(super) metrics: Arc<Metrics>,
-    pub(super) slots: Arc<Semaphore>,
+    pub(super) crowd: Arc<Crowd>,
     pub(super) phase: PhaseWatch,
     pub(super) deadlines: Deadlines,
     pub(super) handshake_timeout: Duration,
+    pub(super) heads: HeadLimits,
     pub(super) max_streams: u32,
     /// How long the drain may take.
     pub(super) drain: Duration,
@@ -56,6 +58,7 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 /// Serves until the end: accepts until the drain begins, then waits for the connections, but not
 /// longer than the drain may take. What is still open then dies with the runtime.
 pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Result<()> {
+    let parking = Parking::new(setting.crowd.clone());
     let setting = Rc::new(setting);
     let open = Rc::new(OpenConnections::default());
     for service in services {
@@ -65,16 +68,14 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
             answer: service.answer,
             acceptor: service.acceptor,
             setting: setting.clone(),
+            parking: parking.clone(),
             open: open.clone(),
         };
         let accepting = open.enter();
         tokio::task::spawn_local(async move {
-            let (slots, phase) = (gate.setting.slots.clone(), gate.setting.phase.clone());
             let gate = Rc::new(gate);
-            accept_all(socket, slots, phase, |stream, peer, slot| {
-                tokio::task::spawn_local(gate.clone().connection(stream, peer, slot));
-            })
-            .await;
+            let (setting, phase) = (&gate.setting, gate.setting.phase.clone());
+            accept_all(socket, &setting.crowd, &gate.parking, phase, gate.clone()).await;
             drop(accepting);
         });
     }
@@ -97,16 +98,28 @@ struct Gate {
     answer: Answer,
     acceptor: Option<Acceptor>,
     setting: Rc<Setting>,
+    parking: Rc<Parking>,
     open: Rc<OpenConnections>,
 }
 
+impl Guests for Rc<Gate> {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: (Place, OwnedSemaphorePermit)) {
+        tokio::task::spawn_local(self.clone().connection(stream, peer, place));
+    }
+
+    fn turn_away(&self, peer: SocketAddr) {
+        debug!(%peer, "its address has too many connections");
+        self.setting.metrics.count_turned_away(self.listener);
+    }
+}
+
 impl Gate {
-    /// One connection's whole life; it holds its slot to the end.
+    /// One connection's whole life; it holds its place to the end.
     fn connection(
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        slot: OwnedSemaphorePermit,
+        place: (Place, OwnedSemaphorePermit),
     ) -> impl Future<Output = ()> {
         // Counted before the task first runs: the drain must not miss it.
         let entered = self.open.enter();
@@ -119,22 +132,25 @@ impl Gate {
                 None => self.plain(stream, peer).await,
                 Some(acceptor) => self.secured(stream, peer, acceptor).await,
             }
-            drop((counted, entered, slot));
+            drop((counted, entered, place));
         }
     }
 
     async fn plain(&self, stream: TcpStream, peer: SocketAddr) {
         let downstream = Downstream::new(peer, None);
+        http1::serve(stream, self.answer.clone(), downstream, self.manner()).await;
+    }
+
+    /// How connections are treated.
+    fn manner(&self) -> Manner {
         let setting = &self.setting;
-        let phase = setting.phase.clone();
-        http1::serve(
-            stream,
-            self.answer.clone(),
-            downstream,
-            setting.deadlines,
-            phase,
-        )
-        .await;
+        Manner {
+            deadlines: setting.deadlines,
+            heads: setting.heads,
+            max_streams: setting.max_streams,
+            parking: self.parking.clone(),
+            phase: setting.phase.clone(),
+        }
     }
 
     async fn secured(&self, stream: TcpStream, peer: SocketAddr, acceptor: &Acceptor) {
@@ -157,15 +173,10 @@ impl Gate {
                 certificates,
             }),
         );
-        let (answer, phase) = (self.answer.clone(), setting.phase.clone());
+        let (answer, manner) = (self.answer.clone(), self.manner());
         match protocol {
-            Protocol::Http1 => {
-                http1::serve(stream, answer, downstream, setting.deadlines, phase).await;
-            }
-            Protocol::Http2 => {
-                let (streams, deadlines) = (setting.max_streams, setting.deadlines);
-                http2::serve(stream, answer, downstream, streams, deadlines, phase).await;
-            }
+            Protocol::Http1 => http1::serve(stream, answer, downstream, manner).await,
+            Protocol::Http2 => http2::serve(stream, answer, downstream, manner).await,
         }
     }
 }

@@ -11,6 +11,7 @@ mod bodies;
 mod colors;
 mod command;
 mod credentials;
+mod crowds;
 mod endings;
 mod examples;
 mod framing;

@@ -160,6 +160,24 @@ static LIMITS: Table = Table::new(&[
         "Connections from clients that are open at once; more wait.",
     ),
     default(
+        "connections_per_address",
+        Kind::Number(1..=1_000_000),
+        "1000",
+        "Of these, from one address or one /64 of IPv6; more are closed at once.",
+    ),
+    default(
+        "header_bytes",
+        Kind::Size,
+        r#""32KiB""#,
+        "The largest head of a request, 4 KiB to 64 KiB.",
+    ),
+    default(
+        "header_fields",
+        Kind::Number(20..=1_000),
+        "100",
+        "The most fields in the head of a request.",
+    ),
+    default(
         "streams",
         Kind::Number(1..=10_000),
         "100",

@@ -25,7 +25,19 @@ pub struct Process {
 impl Process {
     /// Starts the program with this filter for its messages.
     pub fn start(start: Start, log: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_jotgate"))
+        Self::spawn(Command::new(JOTGATE), start, log)
+    }
+
+    /// And with a limit of file descriptors that it cannot raise.
+    pub fn start_with_descriptors(start: Start, log: &str, limit: u32) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script, JOTGATE]);
+        Self::spawn(command, start, log)
+    }
+
+    fn spawn(mut command: Command, start: Start, log: &str) -> Self {
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(start.write())
@@ -115,6 +127,8 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+const JOTGATE: &str = env!("CARGO_BIN_EXE_jotgate");
 
 fn collect(
     reader: impl BufRead + Send + 'static,

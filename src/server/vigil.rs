@@ -1,0 +1,178 @@
+//! What to do with an HTTP/2 connection that is idle, stalls, floods, or meets the drain: hyper
+//! has a timer for none of that.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+use tracing::debug;
+
+use super::crowd::{Parked, Parking};
+use super::http1::{Deadlines, Manner, PARK_AFTER, is_over};
+use super::phase::{Phase, PhaseWatch};
+use super::stream::Activity;
+use crate::proxy::Downstream;
+
+/// Watches over one connection.
+pub(super) struct Vigil {
+    downstream: Rc<Downstream>,
+    activity: Rc<Activity>,
+    deadlines: Deadlines,
+    parking: Rc<Parking>,
+    /// Since when there is no stream, and how many there had been by then.
+    idle_since: (Instant, u64),
+    /// How many bytes had come by then.
+    quiet_from: u64,
+    /// While it has been idle for so long that it may be asked to go.
+    parked: Option<Parked>,
+    said_goodbye: bool,
+    check: Pin<Box<Sleep>>,
+    draining: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    GoOn,
+    /// The client is told with GOAWAY, and may finish what it began.
+    SayGoodbye,
+    /// It is closed.
+    Close,
+}
+
+impl Vigil {
+    pub(super) fn over(
+        downstream: &Rc<Downstream>,
+        activity: &Rc<Activity>,
+        manner: &Manner,
+    ) -> Self {
+        Self {
+            downstream: downstream.clone(),
+            activity: activity.clone(),
+            deadlines: manner.deadlines,
+            parking: manner.parking.clone(),
+            idle_since: (Instant::now(), 0),
+            quiet_from: 0,
+            parked: None,
+            said_goodbye: false,
+            check: Box::pin(sleep(manner.deadlines.header)),
+            draining: Box::pin(drain(manner.phase.clone())),
+        }
+    }
+
+    /// Looks at what has happened. What comes of [`Verdict::SayGoodbye`] needs another look.
+    pub(super) fn look(&mut self, cx: &mut Context<'_>) -> Verdict {
+        if !self.said_goodbye && self.draining.as_mut().poll(cx).is_ready() {
+            return self.say_goodbye();
+        }
+        let requests = &self.downstream.in_flight;
+        if !requests.is_zero() || requests.total() != self.idle_since.1 {
+            self.idle_since = (Instant::now(), requests.total());
+            self.quiet_from = self.activity.bytes();
+            if let Some(_no_longer_idle) = self.parked.take() {
+                self.check_in(CHECK_AT_LEAST_EVERY);
+            }
+        }
+        if self.is_flooding() {
+            debug!(peer = %self.downstream.peer, "a flood of frames without a stream");
+            return Verdict::Close;
+        }
+        let has_to_go = self
+            .parked
+            .as_ref()
+            .is_some_and(|p| p.poll_evicted(cx).is_ready());
+        if has_to_go && !self.said_goodbye {
+            return self.say_goodbye();
+        }
+        while self.check.as_mut().poll(cx).is_ready() {
+            let verdict = self.judge();
+            if verdict != Verdict::GoOn {
+                return verdict;
+            }
+        }
+        // One that was parked just now has to be listened to.
+        match &self.parked {
+            Some(parked) if parked.poll_evicted(cx).is_ready() && !self.said_goodbye => {
+                self.say_goodbye()
+            }
+            Some(_) | None => Verdict::GoOn,
+        }
+    }
+
+    /// Now and then: has it been idle, or stood still, for too long?
+    fn judge(&mut self) -> Verdict {
+        if is_over(self.downstream.taking.stalled_since(), self.deadlines.body) {
+            self.downstream.stalled.set(true);
+            return Verdict::Close;
+        }
+        let requests = &self.downstream.in_flight;
+        if !requests.is_zero() {
+            self.check_in(CHECK_AT_LEAST_EVERY);
+            return Verdict::GoOn;
+        }
+        let is_new = requests.total() == 0;
+        let patience = if self.said_goodbye {
+            GOODBYE
+        } else if is_new {
+            self.deadlines.header
+        } else {
+            self.deadlines.idle
+        };
+        // The last answer is done with when it has been written, not when hyper has it.
+        let idle = self.idle_since.0.max(self.activity.written()).elapsed();
+        let left = patience.saturating_sub(idle);
+        if left > Duration::ZERO {
+            let rests = !is_new && !self.said_goodbye;
+            if rests && idle >= PARK_AFTER && self.parked.is_none() {
+                self.parked = Some(self.parking.park());
+            }
+            let is_parked = !rests || self.parked.is_some();
+            self.check_in(if is_parked {
+                left
+            } else {
+                left.min(PARK_AFTER)
+            });
+            return Verdict::GoOn;
+        }
+        if self.said_goodbye || is_new {
+            // Told and not gone, or never really here.
+            return Verdict::Close;
+        }
+        self.say_goodbye()
+    }
+
+    fn say_goodbye(&mut self) -> Verdict {
+        self.said_goodbye = true;
+        self.parked = None;
+        self.check_in(GOODBYE);
+        Verdict::SayGoodbye
+    }
+
+    fn check_in(&mut self, time: Duration) {
+        self.check.as_mut().reset(Instant::now() + time);
+    }
+
+    /// PING, SETTINGS and their kin are answered by the library for as long as they come. What was
+    /// sent of bodies that nobody wanted comes still, as much as the windows allow.
+    fn is_flooding(&self) -> bool {
+        let abandoned = self.downstream.abandoned.get() * u64::from(super::http2::STREAM_WINDOW);
+        self.activity.bytes() - self.quiet_from > MAX_BYTES_WITHOUT_STREAM + abandoned
+    }
+}
+
+async fn drain(mut phase: PhaseWatch) {
+    phase.reached(Phase::Draining).await;
+}
+
+/// What a peer may send while no stream is open: some thousand control frames, and far more than
+/// an honest one has reason to. A refused head counts, too.
+const MAX_BYTES_WITHOUT_STREAM: u64 = 128 * 1024;
+
+/// How long a peer may take to go after GOAWAY when it has nothing left to do.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A bound on how often the deadline is looked at while requests come and go.
+const CHECK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
