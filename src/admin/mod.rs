@@ -115,11 +115,12 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::observe::DurationsOf;
 
     fn state() -> AdminState {
         let readiness = Readiness::starting();
         AdminState {
-            metrics: Arc::new(Metrics::new(&readiness)),
+            metrics: Arc::new(Metrics::new(&readiness, DurationsOf::All)),
             readiness,
         }
     }

@@ -77,6 +77,7 @@ impl Check<'_> {
             resolve,
             limits: self.limits(&mut root),
             log: self.log(&mut root),
+            metrics: self.metrics(&mut root),
             server: self.server(&mut root),
             issuers: issuers
                 .into_iter()

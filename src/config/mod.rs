@@ -31,7 +31,7 @@ use http::Method;
 
 use crate::keys::Algorithm;
 use crate::keys::source::{KeySource, SecretEncoding};
-use crate::observe::LogFormat;
+use crate::observe::{DurationsOf, LogFormat};
 use crate::policy::IdentityRule;
 use crate::route::{HostPattern, PathPattern};
 use crate::tls::MinVersion;
@@ -75,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
+    /// `[metrics]`.
+    pub metrics: Metrics,
     /// `[server]`.
     pub server: Server,
 }
@@ -274,6 +276,13 @@ pub struct Log {
     pub format: LogFormat,
     /// Whether the subject is part of it.
     pub subject: bool,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Whose durations are told.
+    pub durations: DurationsOf,
 }
 
 /// `[server]`.

@@ -6,8 +6,8 @@ use http::HeaderValue;
 
 use super::check::Check;
 use super::file::{Item, Reader};
-use super::{Limits, Log, Server, Tls, UnknownSni, defaults};
-use crate::observe::LogFormat;
+use super::{Limits, Log, Metrics, Server, Tls, UnknownSni, defaults};
+use crate::observe::{DurationsOf, LogFormat};
 use crate::tls::MinVersion;
 
 impl Check<'_> {
@@ -145,6 +145,21 @@ impl Check<'_> {
         }
         table.finish(self.problems);
         log
+    }
+
+    pub(super) fn metrics(&mut self, root: &mut Reader<'_, '_>) -> Metrics {
+        let mut metrics = Metrics {
+            durations: DurationsOf::All,
+        };
+        if let Some(mut table) = self.table(root, "metrics") {
+            if let Some(item) = table.take("by_route")
+                && item.truth(self.problems) == Some(true)
+            {
+                metrics.durations = DurationsOf::EachRoute;
+            }
+            table.finish(self.problems);
+        }
+        metrics
     }
 
     pub(super) fn server(&mut self, root: &mut Reader<'_, '_>) -> Server {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// How long things took; clones share the counts.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,10 @@ impl Histogram {
         self.0.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.0.sum.fetch_add(micros, Ordering::Relaxed);
     }
+}
+
+impl TypedMetric for Histogram {
+    const TYPE: MetricType = MetricType::Histogram;
 }
 
 impl EncodeMetric for Histogram {

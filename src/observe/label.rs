@@ -23,6 +23,29 @@ impl Listener {
     }
 }
 
+/// What a connection is doing that is not answering requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Its TLS handshake.
+    Handshake,
+    /// Waiting for its next request, for a while already.
+    Parked,
+    /// Something else than HTTP.
+    Tunnel,
+}
+
+impl ConnectionState {
+    pub(super) const ALL: [Self; 3] = [Self::Handshake, Self::Parked, Self::Tunnel];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Parked => "parked",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
 /// How a TLS handshake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handshake {

@@ -11,22 +11,21 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
-use super::histogram::Histogram;
 use super::inventory::{CurrentInventory, Inventory};
 use super::upstream::{UpstreamMetrics, UpstreamTable};
-use super::worker::{RequestLabels, WorkerMetrics};
-use super::{Handshake, Listener, Readiness, TokenLookup};
+use super::worker::{Durations, RequestLabels, WorkerMetrics};
+use super::{ConnectionState, DurationsOf, Handshake, Listener, Readiness, TokenLookup};
 
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    request_duration: Histogram,
-    upstream_duration: Histogram,
+    durations: Durations,
     connections_open: Family<OneLabel, Gauge>,
+    connection_states: Family<OneLabel, Gauge>,
     connections: Family<OneLabel, Counter>,
     turned_away: Family<OneLabel, Counter>,
     tls_handshakes: Family<OneLabel, Counter>,
@@ -40,15 +39,15 @@ pub struct Metrics {
 
 impl Metrics {
     /// The table with everything at zero, and `readiness` as one of its rows.
-    pub fn new(readiness: &Readiness) -> Self {
+    pub fn new(readiness: &Readiness, whose: DurationsOf) -> Self {
         let token_cache = Family::<OneLabel, Counter>::default();
         let token_lookups = |label| token_cache.get_or_create_owned(&[("result", label)]);
         let mut metrics = Self {
             registry: Registry::with_prefix("jotgate"),
             requests: Family::default(),
-            request_duration: Histogram::default(),
-            upstream_duration: Histogram::default(),
+            durations: Durations::new(whose),
             connections_open: Family::default(),
+            connection_states: Family::default(),
             connections: Family::default(),
             turned_away: Family::default(),
             tls_handshakes: Family::default(),
@@ -73,11 +72,7 @@ impl Metrics {
 
     /// A worker's own way to count its requests.
     pub fn worker(&self) -> WorkerMetrics {
-        WorkerMetrics::new(
-            self.requests.clone(),
-            self.request_duration.clone(),
-            self.upstream_duration.clone(),
-        )
+        WorkerMetrics::new(self.requests.clone(), self.durations.clone())
     }
 
     /// Counts a connection as open for as long as the guard lives.
@@ -85,6 +80,12 @@ impl Metrics {
         let label = [("listener", listener.label())];
         self.connections.get_or_create(&label).inc();
         OpenConnection::counted_by(&self.connections_open.get_or_create_owned(&label))
+    }
+
+    /// Counts a connection as being in this state for as long as the guard lives.
+    pub fn enter(&self, state: ConnectionState) -> OpenConnection {
+        let label = [("state", state.label())];
+        OpenConnection::counted_by(&self.connection_states.get_or_create_owned(&label))
     }
 
     /// Counts a connection that was closed at once because its address has too many.
@@ -141,6 +142,10 @@ impl Metrics {
             drop(self.turned_away.get_or_create(&label));
             drop(self.connections_open.get_or_create(&label));
         }
+        for state in ConnectionState::ALL {
+            let label = [("state", state.label())];
+            drop(self.connection_states.get_or_create(&label));
+        }
         for handshake in Handshake::ALL {
             drop(
                 self.tls_handshakes
@@ -154,22 +159,16 @@ impl Metrics {
     fn register(&mut self, readiness: Readiness, token_cache: Family<OneLabel, Counter>) {
         let table = &mut self.registry;
         table.register("requests", "Requests answered", self.requests.clone());
-        table.register_with_unit(
-            "request_duration",
-            "Time from a request's head to the last byte of its response",
-            Unit::Seconds,
-            self.request_duration.clone(),
-        );
-        table.register_with_unit(
-            "upstream_duration",
-            "Time from forwarding a head to the head of the upstream's response",
-            Unit::Seconds,
-            self.upstream_duration.clone(),
-        );
+        self.durations.register(table);
         table.register(
             "connections_open",
             "Open connections",
             self.connections_open.clone(),
+        );
+        table.register(
+            "connections_in_state",
+            "Open connections that do something else than answering requests",
+            self.connection_states.clone(),
         );
         table.register(
             "connections",

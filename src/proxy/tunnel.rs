@@ -20,6 +20,7 @@ use super::forward::Switch;
 use super::gate::{Gate, Gated};
 use super::websocket::close_frame;
 use super::{RequestBody, ResponseBody};
+use crate::observe::ConnectionState;
 use crate::upstream::Lease;
 
 /// A connection that an upstream has agreed to use for something else than HTTP.
@@ -144,6 +145,11 @@ impl Tunnel {
             last: Cell::new(Instant::now()),
         };
         let tunnel = *self;
+        let _counted = tunnel
+            .exchange
+            .worker()
+            .metrics()
+            .enter(ConnectionState::Tunnel);
         let limits = Limits {
             is_websocket: tunnel.is_websocket,
             idle_timeout: tunnel.idle_timeout,

@@ -14,6 +14,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::observe::{ConnectionState, Metrics, OpenConnection};
+
 /// The connections of all workers.
 #[derive(Debug)]
 pub(super) struct Crowd {
@@ -141,6 +143,7 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 pub(super) struct Parking {
     crowd: Arc<Crowd>,
+    metrics: Arc<Metrics>,
     parked: RefCell<BTreeMap<u64, Rc<Eviction>>>,
     next: Cell<u64>,
 }
@@ -151,6 +154,7 @@ pub(super) struct Parked {
     parking: Rc<Parking>,
     number: u64,
     eviction: Rc<Eviction>,
+    _counted: OpenConnection,
 }
 
 /// Whether one has been asked to go.
@@ -162,13 +166,14 @@ struct Eviction {
 
 impl Parking {
     /// With nobody in it. Must be called on the worker's runtime, where it listens to others.
-    pub(super) fn new(crowd: Arc<Crowd>) -> Rc<Self> {
+    pub(super) fn new(crowd: Arc<Crowd>, metrics: Arc<Metrics>) -> Rc<Self> {
         let wanted = Arc::new(Notify::new());
         let mut workers = crowd.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.push(wanted.clone());
         drop(workers);
         let parking = Rc::new(Self {
             crowd,
+            metrics,
             parked: RefCell::default(),
             next: Cell::new(0),
         });
@@ -196,6 +201,7 @@ impl Parking {
             parking: self.clone(),
             number,
             eviction,
+            _counted: self.metrics.enter(ConnectionState::Parked),
         }
     }
 

@@ -99,7 +99,7 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let sockets = bind(config)?;
         let readiness = Readiness::starting();
-        let metrics = Arc::new(Metrics::new(&readiness));
+        let metrics = Arc::new(Metrics::new(&readiness, config.metrics.durations));
         metrics.publish(inventory(&snapshot));
         let (access_log, log_writer) =
             AccessLog::start(surroundings.access_log, config.log.format, &metrics)?;

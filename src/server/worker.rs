@@ -19,7 +19,7 @@ use super::crowd::{Crowd, Parking, Place};
 use super::http1::{Deadlines, HeadLimits, Manner};
 use super::phase::{Phase, PhaseWatch};
 use super::{http1, http2};
-use crate::observe::{Handshake, Listener, Metrics};
+use crate::observe::{ConnectionState, Handshake, Listener, Metrics};
 use crate::proxy::{Downstream, Secured};
 use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
 
@@ -58,7 +58,7 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 /// Serves until the end: accepts until the drain begins, then waits for the connections, but not
 /// longer than the drain may take. What is still open then dies with the runtime.
 pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Result<()> {
-    let parking = Parking::new(setting.crowd.clone());
+    let parking = Parking::new(setting.crowd.clone(), setting.metrics.clone());
     let setting = Rc::new(setting);
     let open = Rc::new(OpenConnections::default());
     for service in services {
@@ -155,7 +155,9 @@ impl Gate {
 
     async fn secured(&self, stream: TcpStream, peer: SocketAddr, acceptor: &Acceptor) {
         let setting = &self.setting;
+        let counted = setting.metrics.enter(ConnectionState::Handshake);
         let handshake = acceptor.accept(stream, setting.handshake_timeout).await;
+        drop(counted);
         setting.metrics.count_handshake(outcome(&handshake));
         let Established {
             stream,

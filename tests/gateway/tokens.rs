@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jotgate::clock::{Clock, NumericDate};
 use jotgate::keys::source::{KeySource, load_public};
-use jotgate::observe::{Metrics, Readiness};
+use jotgate::observe::{DurationsOf, Metrics, Readiness};
 use jotgate::token::{Accepted, Credential, TrustedIssuer, VerifiedToken, Verifier};
 use jsonwebtoken::Algorithm;
 use proptest::prelude::*;
@@ -1361,7 +1361,10 @@ impl Bench {
         }]);
         assert_eq!(loaded.problems, []);
         Self {
-            verifier: Verifier::new(Arc::new(Metrics::new(&Readiness::starting()))),
+            verifier: Verifier::new(Arc::new(Metrics::new(
+                &Readiness::starting(),
+                DurationsOf::All,
+            ))),
             accepted: vec![Accepted {
                 issuer: Arc::new(TrustedIssuer {
                     name: "main".into(),

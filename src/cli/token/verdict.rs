@@ -10,7 +10,7 @@ use super::inspect::Report;
 use crate::cli::run::{LoadError, load};
 use crate::clock::NumericDate;
 use crate::keys::{Algorithm, Key};
-use crate::observe::{Metrics, Readiness};
+use crate::observe::{DurationsOf, Metrics, Readiness};
 use crate::token::{Accepted, Credential, TrustedIssuer, Verifier};
 
 /// What a configuration makes of a token.
@@ -75,7 +75,7 @@ fn candidates(issuer: &TrustedIssuer, alg: Option<&str>, kid: Option<&str>) -> V
 fn verify(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<(), &'static str> {
     let field = format!("Bearer {token}");
     let credential = Credential::parse(field.as_bytes()).map_err(|_| "malformed_credential")?;
-    let metrics = Arc::new(Metrics::new(&Readiness::starting()));
+    let metrics = Arc::new(Metrics::new(&Readiness::starting(), DurationsOf::All));
     Verifier::new(metrics)
         .verify(credential, accepted, now)
         .map(drop)

@@ -63,6 +63,13 @@ pub(in crate::config) static ROOT: Table = Table::new(&[
         "The access log, on stdout.",
     ),
     optional(
+        "metrics",
+        Kind::Table(&METRICS),
+        "the defaults of its keys",
+        "{}",
+        "The metrics, on the admin listener.",
+    ),
+    optional(
         "server",
         Kind::Table(&SERVER),
         "the defaults of its keys",
@@ -235,6 +242,13 @@ static LOG: Table = Table::new(&[
         "Whether the line names the token's subject.",
     ),
 ]);
+
+static METRICS: Table = Table::new(&[default(
+    "by_route",
+    Kind::Truth,
+    "false",
+    "Tells the durations of each route apart, which takes some forty series for each.",
+)]);
 
 static SERVER: Table = Table::new(&[
     optional(

@@ -1,8 +1,8 @@
 //! Tests of `access_log`.
 
 use super::*;
-use crate::observe::Readiness;
 use crate::observe::event::tests::event;
+use crate::observe::{DurationsOf, Readiness};
 
 /// A sink that shows every write to the test and does what the test answers; once the test
 /// drops its end, it takes everything.
@@ -32,7 +32,7 @@ struct Stage {
 }
 
 fn stage() -> Stage {
-    let metrics = Metrics::new(&Readiness::starting());
+    let metrics = Metrics::new(&Readiness::starting(), DurationsOf::All);
     let (offer, offered) = channel();
     let (answers, answered) = channel();
     let sink = Puppet {
@@ -181,7 +181,7 @@ fn a_dead_writer_costs_lines_only() {
             Ok(())
         }
     }
-    let metrics = Metrics::new(&Readiness::starting());
+    let metrics = Metrics::new(&Readiness::starting(), DurationsOf::All);
     let (alive, dead) = channel();
     let (log, writer) = AccessLog::start(Box::new(Bomb(alive)), LogFormat::Json, &metrics).unwrap();
     log.submit(&event());

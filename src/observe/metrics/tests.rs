@@ -9,7 +9,7 @@ use crate::observe::AccessEvent;
 use crate::observe::event::tests::event;
 
 fn metrics() -> Metrics {
-    Metrics::new(&Readiness::starting())
+    Metrics::new(&Readiness::starting(), DurationsOf::All)
 }
 
 /// Checks the grammar of OpenMetrics 1.0 as far as we use it, and returns the samples.
@@ -238,4 +238,39 @@ fn a_configured_name_with_quotes_stays_one_label() {
             .encode()
             .contains(r#"{route="a\"\n\\",status="200",reason="ok"} 1"#)
     );
+}
+
+#[test]
+fn durations_are_told_by_route_only_if_asked() {
+    for (whose, line) in [
+        (
+            DurationsOf::All,
+            "jotgate_request_duration_seconds_count 1\n",
+        ),
+        (
+            DurationsOf::EachRoute,
+            "jotgate_request_duration_seconds_count{route=\"orders\"} 1\n",
+        ),
+    ] {
+        let metrics = Metrics::new(&Readiness::starting(), whose);
+        metrics.worker().record(&AccessEvent {
+            route: Some("orders".into()),
+            ..event()
+        });
+        let text = metrics.encode();
+        assert!(text.contains(line), "{whose:?} {text}");
+    }
+}
+
+#[test]
+fn what_connections_do_is_counted_while_they_do_it() {
+    let metrics = Metrics::new(&Readiness::starting(), DurationsOf::All);
+    let value = |metrics: &Metrics, number| {
+        let line = format!("jotgate_connections_in_state{{state=\"parked\"}} {number}\n");
+        assert!(metrics.encode().contains(&line), "{}", metrics.encode());
+    };
+    let parked = metrics.enter(ConnectionState::Parked);
+    value(&metrics, 1);
+    drop(parked);
+    value(&metrics, 0);
 }
