@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bodies;
+mod chaos;
 mod colors;
 mod command;
 mod credentials;

@@ -157,6 +157,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> H1<S> {
         answer
     }
 
+    /// Reads one answer; `None` if it breaks off.
+    pub async fn try_answer(&mut self) -> Option<Answer> {
+        loop {
+            let text = String::from_utf8_lossy(&self.buffer).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let answer = Self::parse(head);
+                let is_whole = match answer.one("content-length") {
+                    Some(length) => body.len() >= length.parse().unwrap(),
+                    None => body.ends_with("0\r\n\r\n"),
+                };
+                if is_whole {
+                    return Some(self.answer().await);
+                }
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
     /// Reads one chunk of a chunked body; the last one is empty.
     pub async fn chunk(&mut self) -> Vec<u8> {
         let end = self.fill_until(b"\r\n").await;

@@ -25,7 +25,7 @@ pub struct Process {
 impl Process {
     /// Starts the program with this filter for its messages.
     pub fn start(start: Start, log: &str) -> Self {
-        Self::spawn(Command::new(JOTGATE), start, log)
+        Self::spawn(Command::new(JOTGATE), start, log, Stdio::piped())
     }
 
     /// And with a limit of file descriptors that it cannot raise.
@@ -33,28 +33,32 @@ impl Process {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
         command.args(["-c", &script, JOTGATE]);
-        Self::spawn(command, start, log)
+        Self::spawn(command, start, log, Stdio::piped())
     }
 
-    fn spawn(mut command: Command, start: Start, log: &str) -> Self {
+    /// And with another place for the access log.
+    pub fn start_writing_to(start: Start, stdout: impl Into<Stdio>) -> Self {
+        Self::spawn(Command::new(JOTGATE), start, "info", stdout.into())
+    }
+
+    fn spawn(mut command: Command, start: Start, log: &str, stdout: Stdio) -> Self {
         let mut child = command
             .arg("run")
             .arg("--config")
             .arg(start.write())
             .args(["--log", log])
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let written = Arc::new(Mutex::new(String::new()));
         let (sender, lines) = std::sync::mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let readers = vec![
-            collect(stderr, written.clone(), sender.clone()),
-            collect(stdout, written.clone(), sender),
-        ];
+        let mut readers = vec![collect(stderr, written.clone(), sender.clone())];
+        if let Some(stdout) = child.stdout.take() {
+            readers.push(collect(BufReader::new(stdout), written.clone(), sender));
+        }
         let mut found = [None, None];
         while found.contains(&None) {
             let line: String = lines
