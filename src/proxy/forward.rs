@@ -1,5 +1,6 @@
 //! A permit becomes a request upstream, and what comes back becomes an answer.
 
+use std::error::Error;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -50,7 +51,7 @@ pub(super) async fn forward(
         rejection = too_late(&progress, route.timeout, body_timeout) => return Err(rejection),
     };
     let (response, lease) = answer.map_err(|error| {
-        debug!(route = %route.name, error = &error as &dyn std::error::Error, "no answer from the upstream");
+        debug!(route = %route.name, why = %chain(&error), "no answer from the upstream");
         blame(&progress, &error)
     })?;
     exchange.upstream_took(asked.elapsed());
@@ -180,6 +181,17 @@ async fn too_late(progress: &Progress, timeout: Duration, body_timeout: Duration
             return Rejection::UpstreamTimeout;
         }
     }
+}
+
+/// An error with everything that lies beneath it, for the log.
+fn chain(error: &SendError) -> String {
+    let mut text = error.to_string();
+    let mut beneath = error.source();
+    while let Some(error) = beneath {
+        text = format!("{text}: {error}");
+        beneath = error.source();
+    }
+    text
 }
 
 /// Whose fault it is that there is no answer: hyper reports a client's broken body as a failure

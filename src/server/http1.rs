@@ -329,14 +329,8 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_word: &[u
     let _ = timeout(LINGER, async {
         stream.write_all(last_word).await?;
         stream.shutdown().await?;
-        let mut budget = LINGER_BYTES;
         let mut discarded = [0; 8192];
-        while budget > 0 {
-            match stream.read(&mut discarded).await? {
-                0 => break,
-                length => budget = budget.saturating_sub(length),
-            }
-        }
+        while stream.read(&mut discarded).await? > 0 {}
         Ok::<_, std::io::Error>(())
     })
     .await;
@@ -351,10 +345,6 @@ const HYPERS_FIELDS: usize = 100;
 
 /// hyper's read and write buffers; a head must fit.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
-
-/// How much is thrown away after the last answer: what a client may well have on its way, and
-/// less than a flood.
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -266,7 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let lingering = this
             .lingering
             .get_or_insert_with(|| Box::pin(sleep(LINGER)));
-        let mut discarded = [0; 4096];
+        let mut discarded = [0; 8192];
         loop {
             if lingering.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
