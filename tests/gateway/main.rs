@@ -11,6 +11,7 @@ mod bodies;
 mod colors;
 mod command;
 mod credentials;
+mod deploy;
 mod endings;
 mod examples;
 mod framing;
