@@ -13,6 +13,7 @@ mod colors;
 mod command;
 mod credentials;
 mod crowds;
+mod deploy;
 mod endings;
 mod examples;
 mod framing;

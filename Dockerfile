@@ -1,0 +1,64 @@
+# syntax=docker/dockerfile:1
+#
+#   docker build -t jotgate .
+#
+# Two stages: Rust and a C compiler in the first, the program and next to nothing else in the second.
+# The configuration, keys and certificates are mounted at /etc/jotgate, readable for user 65532.
+# jotgate writes no file, so the root may be read-only, and it needs no capability.
+# deploy/compose.yaml has all of this together.
+
+# Pinned to a minor version, which is that of rust-version in Cargo.toml. Debian 12, because the
+# program must not be linked against a newer glibc than that of the second stage. For a release, pin
+# both images by digest as well.
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+
+# AWS-LC is compiled from the source that its crate brings, which takes a C compiler and neither
+# cmake nor bindgen; the image has one. 0: never link one that happens to be installed instead.
+ENV AWS_LC_SYS_USE_SYSTEM=0
+
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+COPY deploy/third-party deploy/
+
+# What is downloaded and compiled stays in the builder's cache, and out of the image.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --release --locked --bin jotgate \
+    && install -D -m 0755 target/release/jotgate /out/usr/bin/jotgate \
+    && install -d /out/usr/share/doc/jotgate \
+    && deploy/third-party > /out/usr/share/doc/jotgate/third-party.txt
+
+COPY LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md /out/usr/share/doc/jotgate/
+
+# Why not `scratch` with a static program: that would be another libc than the one all tests run on,
+# with another resolver and a slower allocator, and the system's certificate authorities, which
+# upstreams over TLS are checked with, would have to come from somewhere. This image is glibc, those
+# authorities and a user; no shell, no package manager.
+FROM gcr.io/distroless/cc-debian12:nonroot
+
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="jotgate" \
+      org.opencontainers.image.description="A gateway that terminates TLS, verifies JWTs in front of any upstream and forwards who the caller is" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+COPY --from=build /out/ /
+
+# The image's `nonroot`, as numbers: what forbids root wants to see that it is not 0.
+USER 65532:65532
+
+# https and http of config/examples/container.toml: above 1024, so that no capability is needed.
+# `admin` is on loopback there, which is where the health check asks.
+EXPOSE 8443 8080
+
+# The drain. Give it longer than `drain` before the kill: docker stop --time 40.
+STOPSIGNAL SIGTERM
+
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
+    CMD ["/usr/bin/jotgate", "health", "--config", "/etc/jotgate/jotgate.toml"]
+
+ENTRYPOINT ["/usr/bin/jotgate"]
+CMD ["run", "--config", "/etc/jotgate/jotgate.toml"]
