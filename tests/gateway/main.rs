@@ -13,6 +13,7 @@ mod colors;
 mod command;
 mod credentials;
 mod crowds;
+mod docs;
 mod endings;
 mod examples;
 mod framing;
