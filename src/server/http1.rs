@@ -329,8 +329,14 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_word: &[u
     let _ = timeout(LINGER, async {
         stream.write_all(last_word).await?;
         stream.shutdown().await?;
+        let mut budget = LINGER_BYTES;
         let mut discarded = [0; 8192];
-        while stream.read(&mut discarded).await? > 0 {}
+        while budget > 0 {
+            match stream.read(&mut discarded).await? {
+                0 => break,
+                length => budget = budget.saturating_sub(length),
+            }
+        }
         Ok::<_, std::io::Error>(())
     })
     .await;
@@ -345,6 +351,10 @@ const HYPERS_FIELDS: usize = 100;
 
 /// hyper's read and write buffers; a head must fit.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How much is thrown away after the last answer: more than kernels have on the way, and than
+/// most clients write before they read.
+const LINGER_BYTES: usize = 32 * 1024 * 1024;
 
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

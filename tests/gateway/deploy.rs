@@ -107,9 +107,9 @@ fn complaint(labels: &Labels, label: &str, values: &str) -> Option<String> {
     (!unknown.is_empty()).then(|| format!("{label} is never {unknown:?}"))
 }
 
-/// The README lists every reason, in the first column of a table.
+/// The book lists every reason, in the first column of a table.
 fn reasons_that_are_not_documented<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let readme = fs::read_to_string(root().join("docs/src/reasons.md")).unwrap();
     values
         .filter(|value| !readme.contains(&format!("\n| `{value}` |")))
         .collect()

@@ -7,6 +7,7 @@ use jotgate::cli::run;
 use jotgate::config::{self, KeyMaterial, Source};
 use jotgate::crypto::{self, KeyKind};
 
+use crate::docs::documents;
 use crate::harness::{Authority, Signer, write_certificate};
 
 #[test]
@@ -32,20 +33,42 @@ fn every_file_in_config_loads() {
 }
 
 #[test]
-fn every_configuration_in_the_readme_loads() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(readme).unwrap();
-    let whole: Vec<&str> = text
-        .split("```toml\n")
+fn every_configuration_in_the_documents_loads() {
+    let mut shown = 0;
+    for (path, text) in documents() {
+        for (number, block) in toml_blocks(&text).filter_map(whole).enumerate() {
+            loads(&block, &format!("{}, {number}: {block}", path.display()));
+            shown += 1;
+        }
+    }
+    assert!(shown >= 10, "the documents show {shown} configurations");
+}
+
+fn toml_blocks(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```toml\n")
         .skip(1)
         .map(|block| block.split("```").next().unwrap())
-        .filter(|block| block.contains("[listen]") && block.contains("[[route]]"))
-        .collect();
-    assert!(!whole.is_empty(), "the README shows no whole configuration");
-    for block in whole {
-        loads(block, block);
+}
+
+/// A block that is a whole configuration, or that only lacks where to listen.
+fn whole(block: &str) -> Option<String> {
+    if !block.contains("[[route]]") {
+        None
+    } else if block.contains("[listen]") {
+        Some(block.to_owned())
+    } else if block.contains("[issuer.") {
+        Some(format!("{LISTEN}\n{block}"))
+    } else {
+        None
     }
 }
+
+const LISTEN: &str = r#"
+[listen]
+https = "127.0.0.1:8443"
+cert = "certs/tls.crt"
+key = "certs/tls.key"
+"#;
 
 /// Loads a configuration in a folder of its own, where everything that it names is made.
 fn loads(text: &str, name: &str) {

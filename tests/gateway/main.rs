@@ -14,6 +14,7 @@ mod command;
 mod credentials;
 mod crowds;
 mod deploy;
+mod docs;
 mod endings;
 mod examples;
 mod framing;

@@ -3,7 +3,8 @@
 //! The one list. A [`Reader`](super::file::Reader) takes no key that is not in it, and does not
 //! finish before it has taken every key of its table; bounds, suggestions and the JSON Schema come
 //! from it as well. A new key is a row here and the line that takes it where its table is read.
-//! Tests notice if either is forgotten, or the README, or the commented file in `config/`.
+//! Tests notice if either is forgotten, or the reference in `docs/src/configuration.md`, or the
+//! commented file in `config/`.
 
 mod access;
 mod gateway;

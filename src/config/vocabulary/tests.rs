@@ -101,11 +101,11 @@ fn a_row_that_nobody_takes_is_noticed() {
 }
 
 #[test]
-fn every_key_stands_in_the_readme_with_its_default() {
-    let readme = include_str!("../../../README.md");
+fn every_key_stands_in_the_reference_with_its_default() {
+    let reference = include_str!("../../../docs/src/configuration.md");
     for (head, table) in tables() {
-        let section = readme.split(&format!("### `{head}`\n")).nth(1);
-        let section = section.unwrap_or_else(|| panic!("the README has no section {head}"));
+        let section = reference.split(&format!("### `{head}`\n")).nth(1);
+        let section = section.unwrap_or_else(|| panic!("the reference has no section {head}"));
         let section = section.split("\n##").next().unwrap();
         for key in table.keys {
             let row = section
