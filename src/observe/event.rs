@@ -6,7 +6,7 @@
 //! the subject is there only when the operator asked for it.
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +33,8 @@ pub struct AccessEvent {
     pub request_id: String,
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// Whose request it is: the peer, or who a trusted peer says it is.
+    pub client: IpAddr,
     /// `HTTP/1.1`, `HTTP/2`.
     pub protocol: &'static str,
     /// The method, known or not.
@@ -98,7 +100,7 @@ impl AccessEvent {
     }
 
     /// The one list of fields, in the order of the line, for both formats.
-    fn fields(&self) -> [(&'static str, Value<'_>); 18] {
+    fn fields(&self) -> [(&'static str, Value<'_>); 19] {
         // Who builds the event cuts the query off; this line makes it true.
         let path = self.path.split('?').next().unwrap_or_default();
         [
@@ -108,6 +110,7 @@ impl AccessEvent {
                 Value::Untrusted(&self.request_id, MAX_REQUEST_ID),
             ),
             ("peer", Value::Peer(self.peer)),
+            ("client", Value::Address(self.client)),
             ("protocol", Value::Configured(self.protocol)),
             ("method", Value::Untrusted(self.method.as_str(), MAX_METHOD)),
             ("host", Value::untrusted(self.host.as_deref(), MAX_HOST)),
@@ -159,6 +162,7 @@ pub(super) mod tests {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             request_id: "0af7651916cd43dd8448eb211c80319c".into(),
             peer: "[2001:db8::1]:50123".parse().unwrap(),
+            client: "192.0.2.7".parse().unwrap(),
             protocol: "HTTP/2",
             method: Method::GET,
             host: Some("api.example.com".into()),
@@ -223,8 +227,8 @@ pub(super) mod tests {
             concat!(
                 r#"{"time":"2023-11-14T22:13:20.123Z","#,
                 r#""request_id":"0af7651916cd43dd8448eb211c80319c","#,
-                r#""peer":"[2001:db8::1]:50123","protocol":"HTTP/2","method":"GET","#,
-                r#""host":"api.example.com","path":"/api/orders","route":"orders","status":200,"#,
+                r#""peer":"[2001:db8::1]:50123","client":"192.0.2.7","protocol":"HTTP/2","#,
+                r#""method":"GET","host":"api.example.com","path":"/api/orders","route":"orders","status":200,"#,
                 r#""reason":"ok","issuer":"main","kid":"2026-01","subject":null,"generation":3,"#,
                 r#""duration_ms":12.345,"upstream_ms":0.009,"bytes_in":0,"bytes_out":512}"#,
                 "\n"
@@ -237,8 +241,8 @@ pub(super) mod tests {
         assert_eq!(
             line(&event(), LogFormat::Text),
             "time=2023-11-14T22:13:20.123Z request_id=0af7651916cd43dd8448eb211c80319c \
-             peer=[2001:db8::1]:50123 protocol=HTTP/2 method=GET host=api.example.com \
-             path=/api/orders route=orders status=200 reason=ok issuer=main kid=2026-01 \
+             peer=[2001:db8::1]:50123 client=192.0.2.7 protocol=HTTP/2 method=GET \
+             host=api.example.com path=/api/orders route=orders status=200 reason=ok issuer=main kid=2026-01 \
              generation=3 duration_ms=12.345 upstream_ms=0.009 bytes_in=0 bytes_out=512\n"
         );
     }
@@ -334,6 +338,7 @@ pub(super) mod tests {
             optional in prop::array::uniform4(prop::option::of(text())),
             method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}",
             peer in any::<SocketAddr>(),
+            client in any::<IpAddr>(),
             numbers in any::<[u64; 3]>(),
             status in any::<u16>(),
             times in any::<(Duration, Option<Duration>)>(),
@@ -350,6 +355,7 @@ pub(super) mod tests {
                 subject: subject.map(Arc::from),
                 method: Method::from_bytes(method.as_bytes()).unwrap(),
                 peer,
+                client,
                 status,
                 generation: numbers[0],
                 bytes_in: numbers[1],
@@ -374,6 +380,7 @@ pub(super) mod tests {
             ("kid", cap(event.kid.as_deref(), 128)),
             ("subject", cap(event.subject.as_deref(), 1024)),
             ("peer", Some(event.peer.to_string())),
+            ("client", Some(event.client.to_string())),
         ]
     }
 

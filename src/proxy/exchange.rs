@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use super::body::{Progress, ResponseBody, Source, State};
 use super::downstream::{Downstream, InFlightGuard};
+use super::forwarded::Origin;
+use super::headers;
 use super::rejection::Rejection;
 use super::tunnel::End;
 use super::worker::Worker;
@@ -24,6 +26,7 @@ pub(super) struct Exchange {
     version: Version,
     begun: Instant,
     event: AccessEvent,
+    origin: Origin,
     progress: Rc<Progress>,
     complete: bool,
     /// A piece of the answer's body was handed over, and the next one not yet asked for.
@@ -39,14 +42,18 @@ impl Exchange {
         downstream: &Rc<Downstream>,
         worker: &Rc<Worker>,
     ) -> Self {
+        let trusted = &worker.snapshot().trusted_proxies;
+        let origin = headers::origin(downstream.peer.ip(), &parts.headers, trusted);
         Self {
             event: AccessEvent {
+                client: origin.client(),
                 protocol: protocol(parts.version),
                 method: parts.method.clone(),
                 host: raw_host(parts),
                 path: parts.uri.path().to_owned(),
                 ..blank_event(downstream, worker)
             },
+            origin,
             worker: worker.clone(),
             version: parts.version,
             begun: Instant::now(),
@@ -65,6 +72,11 @@ impl Exchange {
 
     pub(super) fn downstream(&self) -> &Rc<Downstream> {
         &self.downstream
+    }
+
+    /// Where the request came from.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub(super) fn progress(&self) -> &Rc<Progress> {
@@ -252,6 +264,7 @@ pub(super) fn blank_event(downstream: &Downstream, worker: &Worker) -> AccessEve
         time: worker.clock().now(),
         request_id: worker.next_request_id(),
         peer: downstream.peer,
+        client: downstream.peer.ip().to_canonical(),
         protocol: "-",
         method: unknown_method(),
         host: None,

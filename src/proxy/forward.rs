@@ -117,7 +117,7 @@ fn upstream_request(
             reserved: &snapshot.reserved,
             keep_authorization: route.keep_authorization,
             limits_methods: route.limits_methods,
-            peer: exchange.downstream().peer.ip(),
+            origin: exchange.origin(),
             version: parts.version,
             pseudonym: &snapshot.pseudonym,
             client_host: &admission.host,

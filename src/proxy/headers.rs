@@ -10,17 +10,19 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 
+use super::forwarded::{Claims, Origin};
 use super::upgrade::Upgrade;
 use super::websocket::Challenge;
 use crate::policy::{Permit, ReservedNames};
+use crate::trust::TrustedProxies;
 
 /// What a route and a connection say about the fields of one request.
 pub(super) struct RequestRules<'a> {
     pub(super) reserved: &'a ReservedNames,
     pub(super) keep_authorization: bool,
     pub(super) limits_methods: bool,
-    /// The client's address.
-    pub(super) peer: IpAddr,
+    /// Where the request came from.
+    pub(super) origin: &'a Origin,
     /// The protocol that the client spoke.
     pub(super) version: Version,
     /// Our name in `Via`.
@@ -54,6 +56,20 @@ impl Framing {
         }
         body.size_hint().exact().map_or(Self::Chunked, Self::Length)
     }
+}
+
+/// Where a request came from: what the peer says of it if the peer is trusted, and else the peer.
+pub(super) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Origin {
+    if !trusted.contains(peer) {
+        return Origin::observed(peer);
+    }
+    let claims = Claims {
+        listed: headers.get_all(X_FORWARDED_FOR),
+        described: headers.get_all(header::FORWARDED),
+        scheme: headers.get_all(X_FORWARDED_PROTO),
+        host: headers.get_all(X_FORWARDED_HOST),
+    };
+    Origin::claimed(peer, &claims, trusted)
 }
 
 /// Turns the client's fields into what the upstream gets.
@@ -202,25 +218,20 @@ fn write_upgrade(headers: &mut HeaderMap, upgrade: &Upgrade) {
     }
 }
 
-/// Writes what we saw with our own eyes: who asked, how, for which host (RFC 7239), and that it
-/// came this way (RFC 9110 §7.6.3).
+/// Writes what we saw with our own eyes, and before it what is believed of what others saw: who
+/// asked, how, for which host (RFC 7239), and that it came this way (RFC 9110 §7.6.3).
 fn write_observed(headers: &mut HeaderMap, rules: &RequestRules<'_>) {
-    let peer = rules.peer.to_canonical();
-    let node = match peer {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let host = String::from_utf8_lossy(rules.client_host.as_bytes());
-    let forwarded = format!("for={node};host=\"{host}\";proto=https");
+    let (origin, host) = (rules.origin, rules.client_host);
     let received = if rules.version == Version::HTTP_2 {
         "2.0"
     } else {
         "1.1"
     };
-    insert_text(headers, X_FORWARDED_FOR, &peer.to_string());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-    headers.insert(X_FORWARDED_HOST, rules.client_host.clone());
-    insert_text(headers, header::FORWARDED, &forwarded);
+    let scheme = HeaderValue::from_static(origin.scheme());
+    insert_text(headers, X_FORWARDED_FOR, &origin.list());
+    headers.insert(X_FORWARDED_PROTO, scheme);
+    headers.insert(X_FORWARDED_HOST, origin.host(host).clone());
+    insert_text(headers, header::FORWARDED, &origin.description(host));
     if let Ok(hop) = HeaderValue::from_str(&format!("{received} {}", rules.pseudonym)) {
         headers.append(header::VIA, hop);
     }
@@ -314,7 +325,7 @@ mod tests {
                 reserved: &reserved,
                 keep_authorization: false,
                 limits_methods: false,
-                peer: IpAddr::from([192, 0, 2, 7]),
+                origin: &Origin::observed(IpAddr::from([192, 0, 2, 7])),
                 version: Version::HTTP_11,
                 pseudonym: "jotgate-test",
                 client_host: &host,

@@ -5,6 +5,7 @@ mod body;
 mod downstream;
 mod exchange;
 mod forward;
+mod forwarded;
 mod gate;
 mod headers;
 mod rejection;

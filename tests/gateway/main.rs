@@ -13,6 +13,7 @@ mod command;
 mod credentials;
 mod endings;
 mod examples;
+mod forwarded;
 mod framing;
 mod harness;
 mod health;
