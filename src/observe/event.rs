@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 
+use super::request_id::{self, RequestId};
 use super::value::Value;
 
 /// How an access event is written.
@@ -29,8 +30,8 @@ pub enum LogFormat {
 pub struct AccessEvent {
     /// When the head was complete.
     pub time: SystemTime,
-    /// What a refused client was told to quote.
-    pub request_id: String,
+    /// What it is called in its answer and upstream.
+    pub request_id: RequestId,
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// Whose request it is: the peer, or who a trusted peer says it is.
@@ -107,7 +108,7 @@ impl AccessEvent {
             ("time", Value::Time(self.time)),
             (
                 "request_id",
-                Value::Untrusted(&self.request_id, MAX_REQUEST_ID),
+                Value::Untrusted(self.request_id.as_str(), request_id::MAX_LENGTH),
             ),
             ("peer", Value::Peer(self.peer)),
             ("client", Value::Address(self.client)),
@@ -136,8 +137,6 @@ impl AccessEvent {
     }
 }
 
-/// Our own identifiers have 32 bytes; a trusted proxy's may be longer.
-const MAX_REQUEST_ID: usize = 128;
 /// The longest method in the IANA registry has 17 bytes.
 const MAX_METHOD: usize = 32;
 /// A host name has 253 bytes at most (RFC 1035 §2.3.4).
@@ -160,7 +159,7 @@ pub(super) mod tests {
     pub(in crate::observe) fn event() -> AccessEvent {
         AccessEvent {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-            request_id: "0af7651916cd43dd8448eb211c80319c".into(),
+            request_id: id("0af7651916cd43dd8448eb211c80319c"),
             peer: "[2001:db8::1]:50123".parse().unwrap(),
             client: "192.0.2.7".parse().unwrap(),
             protocol: "HTTP/2",
@@ -179,6 +178,10 @@ pub(super) mod tests {
             bytes_in: 0,
             bytes_out: 512,
         }
+    }
+
+    pub(in crate::observe) fn id(text: &str) -> RequestId {
+        RequestId::from_field(text.parse().unwrap()).unwrap()
     }
 
     fn line(event: &AccessEvent, format: LogFormat) -> String {
@@ -334,7 +337,8 @@ pub(super) mod tests {
 
     prop_compose! {
         fn any_event()(
-            texts in prop::array::uniform4(text()),
+            request_id in "[A-Za-z0-9._~+/=:-]{1,128}",
+            texts in prop::array::uniform3(text()),
             optional in prop::array::uniform4(prop::option::of(text())),
             method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}",
             peer in any::<SocketAddr>(),
@@ -343,10 +347,10 @@ pub(super) mod tests {
             status in any::<u16>(),
             times in any::<(Duration, Option<Duration>)>(),
         ) -> AccessEvent {
-            let [request_id, path, route, issuer] = texts;
+            let [path, route, issuer] = texts;
             let [host, kid, subject, _] = optional;
             AccessEvent {
-                request_id,
+                request_id: id(&request_id),
                 path,
                 route: Some(route.into()),
                 issuer: Some(issuer.into()),
@@ -371,7 +375,7 @@ pub(super) mod tests {
     fn expected(event: &AccessEvent) -> Vec<(&'static str, Option<String>)> {
         let cap = |text: Option<&str>, cap| text.map(|text| capped(text, cap));
         vec![
-            ("request_id", cap(Some(&event.request_id), 128)),
+            ("request_id", Some(event.request_id.as_str().to_owned())),
             ("method", cap(Some(event.method.as_str()), 32)),
             ("host", cap(event.host.as_deref(), 255)),
             ("path", cap(event.path.split('?').next(), 1024)),

@@ -118,6 +118,7 @@ fn upstream_request(
             keep_authorization: route.keep_authorization,
             limits_methods: route.limits_methods,
             origin: exchange.origin(),
+            request_id: exchange.request_id(),
             version: parts.version,
             pseudonym: &snapshot.pseudonym,
             client_host: &admission.host,

@@ -13,6 +13,7 @@ use http_body::Body;
 use super::forwarded::{Claims, Origin};
 use super::upgrade::Upgrade;
 use super::websocket::Challenge;
+use crate::observe::RequestId;
 use crate::policy::{Permit, ReservedNames};
 use crate::trust::TrustedProxies;
 
@@ -23,6 +24,8 @@ pub(super) struct RequestRules<'a> {
     pub(super) limits_methods: bool,
     /// Where the request came from.
     pub(super) origin: &'a Origin,
+    /// What it is called.
+    pub(super) request_id: &'a RequestId,
     /// The protocol that the client spoke.
     pub(super) version: Version,
     /// Our name in `Via`.
@@ -58,11 +61,15 @@ impl Framing {
     }
 }
 
-/// Where a request came from: what the peer says of it if the peer is trusted, and else the peer.
-pub(super) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Origin {
-    if !trusted.contains(peer) {
+/// Where a request came from: from the peer, or from whom the peer says, if it is believed.
+pub(super) fn origin(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    believed: Option<&TrustedProxies>,
+) -> Origin {
+    let Some(trusted) = believed else {
         return Origin::observed(peer);
-    }
+    };
     let claims = Claims {
         listed: headers.get_all(X_FORWARDED_FOR),
         described: headers.get_all(header::FORWARDED),
@@ -70,6 +77,21 @@ pub(super) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies
         host: headers.get_all(X_FORWARDED_HOST),
     };
     Origin::claimed(peer, &claims, trusted)
+}
+
+/// What a request is called already, if it is called so once and in a way that can stand anywhere.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<RequestId> {
+    let mut lines = headers.get_all(X_REQUEST_ID).iter();
+    let line = lines.next()?;
+    match lines.next() {
+        None => RequestId::from_field(line.clone()),
+        Some(_) => None,
+    }
+}
+
+/// Tells a client what its request is called, whatever the upstream calls it.
+pub(super) fn name_answer(headers: &mut HeaderMap, id: &RequestId) {
+    headers.insert(X_REQUEST_ID, id.field().clone());
 }
 
 /// Turns the client's fields into what the upstream gets.
@@ -232,6 +254,7 @@ fn write_observed(headers: &mut HeaderMap, rules: &RequestRules<'_>) {
     headers.insert(X_FORWARDED_PROTO, scheme);
     headers.insert(X_FORWARDED_HOST, origin.host(host).clone());
     insert_text(headers, header::FORWARDED, &origin.description(host));
+    headers.insert(X_REQUEST_ID, rules.request_id.field().clone());
     if let Ok(hop) = HeaderValue::from_str(&format!("{received} {}", rules.pseudonym)) {
         headers.append(header::VIA, hop);
     }
@@ -249,6 +272,7 @@ fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Fields of one connection, not of the message (RFC 9110 §7.6.1, RFC 9112 §9, RFC 7540 §3.2.1).
 const HOP_BY_HOP: [&str; 10] = [
@@ -265,11 +289,12 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Fields by which proxies tell upstreams where a request came from, beside `X-Forwarded-*`, and
-/// those that some frameworks let override the target. `Expect` is settled between hyper and
+/// what it is called, and those that some frameworks let override the target. `Expect` is settled between hyper and
 /// each side.
-const REWRITTEN: [&str; 6] = [
+const REWRITTEN: [&str; 7] = [
     "forwarded",
     "x-real-ip",
+    "x-request-id",
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
@@ -296,6 +321,7 @@ mod tests {
             "[xX][-_][aA]uth[-_][sS]ubject",
             "[xX][-_][fF]orwarded[-_](for|host|proto|prefix)",
             "(te|upgrade|keep-alive|proxy-authorization|http2-settings|forwarded|x-real-ip)",
+            "[xX][-_][rR]equest[-_]id",
             "(accept|user-agent|x-trace|cookie|authorization|x-role)",
         ]
     }
@@ -326,6 +352,7 @@ mod tests {
                 keep_authorization: false,
                 limits_methods: false,
                 origin: &Origin::observed(IpAddr::from([192, 0, 2, 7])),
+                request_id: &RequestId::from_field(HeaderValue::from_static("id-1")).unwrap(),
                 version: Version::HTTP_11,
                 pseudonym: "jotgate-test",
                 client_host: &host,
@@ -384,6 +411,7 @@ mod tests {
                 ("x-forwarded-proto", "https"),
                 ("forwarded", "for=192.0.2.7;host=\"api.example\";proto=https"),
                 ("host", "api.example"),
+                ("x-request-id", "id-1"),
                 ("via", "1.1 jotgate-test"),
             ];
             for (name, value) in ours {

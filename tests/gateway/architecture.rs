@@ -158,6 +158,7 @@ fn forwarded_fields_are_written_in_one_file() {
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-proto",
+            "x-request-id",
             "FORWARDED",
         ] {
             let is_home = file == "proxy/headers.rs" || file.starts_with("config/");

@@ -25,6 +25,7 @@ mod life;
 mod manual;
 mod probe;
 mod redirect;
+mod request_id;
 mod schema;
 mod smoke;
 mod targets;
