@@ -15,7 +15,8 @@
 //! | [`upstream`] | where the request goes: targets, connections, the pool |
 //!
 //! Around them: [`config`] turns the file into checked values, [`snapshot`] builds from those
-//! everything that a request needs, [`control`] does what is done beside requests, [`observe`] tells what happened, [`admin`] answers the
+//! everything that a request needs, [`control`] does what is done beside requests, [`trust`] knows
+//! whose word about a client is believed, [`observe`] tells what happened, [`admin`] answers the
 //! operator, [`cli`] puts it all together, [`clock`], [`crypto`] and [`json`] are what their names
 //! say.
 
@@ -35,4 +36,5 @@ pub mod server;
 pub mod snapshot;
 pub mod tls;
 pub mod token;
+pub mod trust;
 pub mod upstream;

@@ -22,6 +22,7 @@ use crate::policy::{Policy, ReservedNames};
 use crate::route::{Access, Route, Table};
 use crate::tls::{Acceptor, Certificate, Certificates};
 use crate::token::{Accepted, TrustedIssuer};
+use crate::trust::TrustedProxies;
 use crate::upstream::Target;
 
 /// One state of the gateway.
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub acceptor: Acceptor,
     /// The fields that no client may send.
     pub reserved: ReservedNames,
+    /// Whose word about clients is believed.
+    pub trusted_proxies: TrustedProxies,
     /// The bounds.
     pub limits: Limits,
     /// Whether the log names the subject.
@@ -79,6 +82,7 @@ impl Snapshot {
             issuers,
             certificates,
             acceptor,
+            trusted_proxies: config.listen.trusted_proxies.clone(),
             limits: config.limits.clone(),
             log_subject: config.log.subject,
             public_port: config.listen.public_port,

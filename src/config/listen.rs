@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::check::Check;
 use super::file::{Item, Reader};
 use super::{CertificatePair, Listen, ListenAddress, Place, Problem};
+use crate::trust::{Network, NetworkError, TrustedProxies};
 
 impl Check<'_> {
     pub(super) fn listen(
@@ -17,6 +18,7 @@ impl Check<'_> {
             http: Vec::new(),
             admin: Vec::new(),
             public_port: 443,
+            trusted_proxies: TrustedProxies::default(),
         };
         let Some(mut table) = self.table(root, "listen") else {
             self.problems.push(
@@ -47,10 +49,8 @@ impl Check<'_> {
             }
         }
         listen.public_port = self.public_port(&mut table, &listen.https);
-        if let Some(item) = table.take("trusted_proxies")
-            && !(item.is_list() && item.one_or_many().is_empty())
-        {
-            self.problems.push(item.problem("this version trusts no proxy: what they say of the client is replaced by what is observed").label("remove it"));
+        if let Some(item) = table.take("trusted_proxies") {
+            listen.trusted_proxies = self.networks(&item);
         }
         certificates.extend(self.certificate(&mut table));
         table.finish(self.problems);
@@ -65,6 +65,37 @@ impl Check<'_> {
         written
             .or(https.first().map(|address| address.port()))
             .unwrap_or(HTTPS_PORT)
+    }
+
+    fn networks(&mut self, item: &Item<'_, '_>) -> TrustedProxies {
+        let items = item.one_or_many();
+        items.iter().filter_map(|item| self.network(item)).collect()
+    }
+
+    fn network(&mut self, item: &Item<'_, '_>) -> Option<Network> {
+        let text = item.text(self.problems)?;
+        match text.parse::<Network>() {
+            Ok(network) => {
+                if network.is_everybody() {
+                    self.problems.push(Problem::warning(
+                        item.place(),
+                        format!("{}: every client can say that it is another", item.path),
+                    ));
+                }
+                Some(network)
+            }
+            Err(error) => {
+                let problem = item.problem(format!("\"{text}\" {error}"));
+                self.problems.push(match error {
+                    NetworkError::Malformed => problem
+                        .label("expected \"10.0.0.0/8\", \"2001:db8::/32\" or a single address"),
+                    NetworkError::NotTheFirst(meant) => {
+                        problem.help(format!("did you mean \"{meant}\"?"))
+                    }
+                });
+                None
+            }
+        }
     }
 
     fn addresses(

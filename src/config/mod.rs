@@ -35,6 +35,7 @@ use crate::observe::{DurationsOf, LogFormat};
 use crate::policy::IdentityRule;
 use crate::route::{HostPattern, PathPattern};
 use crate::tls::MinVersion;
+use crate::trust::TrustedProxies;
 use crate::upstream::{Settings, TargetUrl};
 
 pub use check::parse;
@@ -92,6 +93,8 @@ pub struct Listen {
     pub admin: Vec<ListenAddress>,
     /// The port that clients see, for redirects.
     pub public_port: u16,
+    /// Whose word about clients is believed.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// One address to listen on.

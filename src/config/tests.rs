@@ -300,8 +300,18 @@ fn values_are_told_what_they_should_be() {
         ),
         (
             "[listen]",
-            "[listen]\ntrusted_proxies = [\"10.0.0.0/8\"]",
-            "trusts no proxy",
+            "[listen]\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/40\"]",
+            "listen.trusted_proxies[1]: \"10.0.0.0/40\" is not an address",
+        ),
+        (
+            "[listen]",
+            "[listen]\ntrusted_proxies = \"10.1.2.3/8\"",
+            "has bits behind its prefix",
+        ),
+        (
+            "[listen]",
+            "[listen]\ntrusted_proxies = \"localhost\"",
+            "expected \"10.0.0.0/8\"",
         ),
         (
             "[listen]",
@@ -380,6 +390,11 @@ fn what_is_allowed_but_rarely_meant_is_a_warning() {
             "[issuer.main]",
             "[issuer.idle]\niss=\"x\"\naud=\"y\"\nkeys=\"z\"\n[issuer.main]",
             "no route uses",
+        ),
+        (
+            "[listen]",
+            "[listen]\ntrusted_proxies = [\"::/0\"]",
+            "every client can say that it is another",
         ),
     ] {
         let text = with(from, to);

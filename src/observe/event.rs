@@ -6,12 +6,13 @@
 //! the subject is there only when the operator asked for it.
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 
+use super::request_id::{self, RequestId};
 use super::value::Value;
 
 /// How an access event is written.
@@ -29,10 +30,12 @@ pub enum LogFormat {
 pub struct AccessEvent {
     /// When the head was complete.
     pub time: SystemTime,
-    /// What a refused client was told to quote.
-    pub request_id: String,
+    /// What it is called in its answer and upstream.
+    pub request_id: RequestId,
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// Whose request it is: the peer, or who a trusted peer says it is.
+    pub client: IpAddr,
     /// `HTTP/1.1`, `HTTP/2`.
     pub protocol: &'static str,
     /// The method, known or not.
@@ -98,16 +101,17 @@ impl AccessEvent {
     }
 
     /// The one list of fields, in the order of the line, for both formats.
-    fn fields(&self) -> [(&'static str, Value<'_>); 18] {
+    fn fields(&self) -> [(&'static str, Value<'_>); 19] {
         // Who builds the event cuts the query off; this line makes it true.
         let path = self.path.split('?').next().unwrap_or_default();
         [
             ("time", Value::Time(self.time)),
             (
                 "request_id",
-                Value::Untrusted(&self.request_id, MAX_REQUEST_ID),
+                Value::Untrusted(self.request_id.as_str(), request_id::MAX_LENGTH),
             ),
             ("peer", Value::Peer(self.peer)),
+            ("client", Value::Address(self.client)),
             ("protocol", Value::Configured(self.protocol)),
             ("method", Value::Untrusted(self.method.as_str(), MAX_METHOD)),
             ("host", Value::untrusted(self.host.as_deref(), MAX_HOST)),
@@ -133,8 +137,6 @@ impl AccessEvent {
     }
 }
 
-/// Our own identifiers have 32 bytes; a trusted proxy's may be longer.
-const MAX_REQUEST_ID: usize = 128;
 /// The longest method in the IANA registry has 17 bytes.
 const MAX_METHOD: usize = 32;
 /// A host name has 253 bytes at most (RFC 1035 §2.3.4).
@@ -157,8 +159,9 @@ pub(super) mod tests {
     pub(in crate::observe) fn event() -> AccessEvent {
         AccessEvent {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-            request_id: "0af7651916cd43dd8448eb211c80319c".into(),
+            request_id: id("0af7651916cd43dd8448eb211c80319c"),
             peer: "[2001:db8::1]:50123".parse().unwrap(),
+            client: "192.0.2.7".parse().unwrap(),
             protocol: "HTTP/2",
             method: Method::GET,
             host: Some("api.example.com".into()),
@@ -175,6 +178,10 @@ pub(super) mod tests {
             bytes_in: 0,
             bytes_out: 512,
         }
+    }
+
+    pub(in crate::observe) fn id(text: &str) -> RequestId {
+        RequestId::from_field(text.parse().unwrap()).unwrap()
     }
 
     fn line(event: &AccessEvent, format: LogFormat) -> String {
@@ -223,8 +230,8 @@ pub(super) mod tests {
             concat!(
                 r#"{"time":"2023-11-14T22:13:20.123Z","#,
                 r#""request_id":"0af7651916cd43dd8448eb211c80319c","#,
-                r#""peer":"[2001:db8::1]:50123","protocol":"HTTP/2","method":"GET","#,
-                r#""host":"api.example.com","path":"/api/orders","route":"orders","status":200,"#,
+                r#""peer":"[2001:db8::1]:50123","client":"192.0.2.7","protocol":"HTTP/2","#,
+                r#""method":"GET","host":"api.example.com","path":"/api/orders","route":"orders","status":200,"#,
                 r#""reason":"ok","issuer":"main","kid":"2026-01","subject":null,"generation":3,"#,
                 r#""duration_ms":12.345,"upstream_ms":0.009,"bytes_in":0,"bytes_out":512}"#,
                 "\n"
@@ -237,8 +244,8 @@ pub(super) mod tests {
         assert_eq!(
             line(&event(), LogFormat::Text),
             "time=2023-11-14T22:13:20.123Z request_id=0af7651916cd43dd8448eb211c80319c \
-             peer=[2001:db8::1]:50123 protocol=HTTP/2 method=GET host=api.example.com \
-             path=/api/orders route=orders status=200 reason=ok issuer=main kid=2026-01 \
+             peer=[2001:db8::1]:50123 client=192.0.2.7 protocol=HTTP/2 method=GET \
+             host=api.example.com path=/api/orders route=orders status=200 reason=ok issuer=main kid=2026-01 \
              generation=3 duration_ms=12.345 upstream_ms=0.009 bytes_in=0 bytes_out=512\n"
         );
     }
@@ -330,18 +337,20 @@ pub(super) mod tests {
 
     prop_compose! {
         fn any_event()(
-            texts in prop::array::uniform4(text()),
+            request_id in "[A-Za-z0-9._~+/=:-]{1,128}",
+            texts in prop::array::uniform3(text()),
             optional in prop::array::uniform4(prop::option::of(text())),
             method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}",
             peer in any::<SocketAddr>(),
+            client in any::<IpAddr>(),
             numbers in any::<[u64; 3]>(),
             status in any::<u16>(),
             times in any::<(Duration, Option<Duration>)>(),
         ) -> AccessEvent {
-            let [request_id, path, route, issuer] = texts;
+            let [path, route, issuer] = texts;
             let [host, kid, subject, _] = optional;
             AccessEvent {
-                request_id,
+                request_id: id(&request_id),
                 path,
                 route: Some(route.into()),
                 issuer: Some(issuer.into()),
@@ -350,6 +359,7 @@ pub(super) mod tests {
                 subject: subject.map(Arc::from),
                 method: Method::from_bytes(method.as_bytes()).unwrap(),
                 peer,
+                client,
                 status,
                 generation: numbers[0],
                 bytes_in: numbers[1],
@@ -365,7 +375,7 @@ pub(super) mod tests {
     fn expected(event: &AccessEvent) -> Vec<(&'static str, Option<String>)> {
         let cap = |text: Option<&str>, cap| text.map(|text| capped(text, cap));
         vec![
-            ("request_id", cap(Some(&event.request_id), 128)),
+            ("request_id", Some(event.request_id.as_str().to_owned())),
             ("method", cap(Some(event.method.as_str()), 32)),
             ("host", cap(event.host.as_deref(), 255)),
             ("path", cap(event.path.split('?').next(), 1024)),
@@ -374,6 +384,7 @@ pub(super) mod tests {
             ("kid", cap(event.kid.as_deref(), 128)),
             ("subject", cap(event.subject.as_deref(), 1024)),
             ("peer", Some(event.peer.to_string())),
+            ("client", Some(event.client.to_string())),
         ]
     }
 

@@ -1,7 +1,7 @@
 //! How one value of an access event is written: printable ASCII, whatever it holds.
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -16,6 +16,8 @@ pub(super) enum Value<'a> {
     Time(SystemTime),
     /// The other end of a connection.
     Peer(SocketAddr),
+    /// An address without a port.
+    Address(IpAddr),
     /// A count or a code.
     Number(u64),
     /// A span of time, written in milliseconds with three decimals.
@@ -40,6 +42,7 @@ impl<'a> Value<'a> {
             Self::Configured(text) => write_quoted(out, text, usize::MAX),
             Self::Time(time) => write!(out, "\"{:.3}\"", timestamp(time)),
             Self::Peer(peer) => write!(out, "\"{peer}\""),
+            Self::Address(address) => write!(out, "\"{address}\""),
             Self::Number(number) => write!(out, "{number}"),
             Self::Milliseconds(duration) => write_milliseconds(out, duration),
             Self::Absent => out.write_str("null"),
@@ -53,6 +56,7 @@ impl<'a> Value<'a> {
             Self::Configured(text) => write_bare_or_quoted(out, text, usize::MAX),
             Self::Time(time) => write!(out, "{:.3}", timestamp(time)),
             Self::Peer(peer) => write!(out, "{peer}"),
+            Self::Address(address) => write!(out, "{address}"),
             Self::Number(_) | Self::Milliseconds(_) | Self::Absent => self.write_json(out),
         }
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::tunnel::Tunnel;
 use crate::tls::Certificates;
+use crate::trust::TrustedProxies;
 
 /// What is known of a client's connection.
 pub struct Downstream {
@@ -114,6 +115,11 @@ impl Downstream {
             taking: Taking::new(),
             tunnels: Tunnels::default(),
         })
+    }
+
+    /// Whom to believe about clients: these, if the peer is one of them, and else nobody.
+    pub(super) fn believed<'t>(&self, trusted: &'t TrustedProxies) -> Option<&'t TrustedProxies> {
+        trusted.contains(self.peer.ip()).then_some(trusted)
     }
 
     /// Notes how the body of a request ended that is over now.

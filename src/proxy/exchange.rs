@@ -11,10 +11,12 @@ use tokio::time::Instant;
 
 use super::body::{Progress, ResponseBody, Source, State};
 use super::downstream::{Downstream, InFlightGuard};
+use super::forwarded::Origin;
+use super::headers;
 use super::rejection::Rejection;
 use super::tunnel::End;
 use super::worker::Worker;
-use crate::observe::AccessEvent;
+use crate::observe::{AccessEvent, RequestId};
 use crate::token::{Refusal, VerifiedToken};
 
 /// One request and its answer. Dropping it writes the access event.
@@ -24,6 +26,7 @@ pub(super) struct Exchange {
     version: Version,
     begun: Instant,
     event: AccessEvent,
+    origin: Origin,
     progress: Rc<Progress>,
     complete: bool,
     /// A piece of the answer's body was handed over, and the next one not yet asked for.
@@ -39,14 +42,21 @@ impl Exchange {
         downstream: &Rc<Downstream>,
         worker: &Rc<Worker>,
     ) -> Self {
+        let believed = downstream.believed(&worker.snapshot().trusted_proxies);
+        let origin = headers::origin(downstream.peer.ip(), &parts.headers, believed);
+        let request_id = believed
+            .and_then(|_| headers::request_id(&parts.headers))
+            .unwrap_or_else(|| worker.next_request_id());
         Self {
             event: AccessEvent {
+                client: origin.client(),
                 protocol: protocol(parts.version),
                 method: parts.method.clone(),
                 host: raw_host(parts),
                 path: parts.uri.path().to_owned(),
-                ..blank_event(downstream, worker)
+                ..blank_event(request_id, downstream, worker)
             },
+            origin,
             worker: worker.clone(),
             version: parts.version,
             begun: Instant::now(),
@@ -65,6 +75,16 @@ impl Exchange {
 
     pub(super) fn downstream(&self) -> &Rc<Downstream> {
         &self.downstream
+    }
+
+    /// Where the request came from.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What the request is called.
+    pub(super) const fn request_id(&self) -> &RequestId {
+        &self.event.request_id
     }
 
     pub(super) fn progress(&self) -> &Rc<Progress> {
@@ -195,6 +215,7 @@ impl Exchange {
         if self.downstream.closing.get() {
             self.close_after(&mut response);
         }
+        headers::name_answer(response.headers_mut(), self.request_id());
         if let Some(hsts) = self.hsts.take() {
             response
                 .headers_mut()
@@ -247,11 +268,16 @@ fn omit_content(response: &mut Response<Source>) {
 }
 
 /// An event of which only the connection is known yet.
-pub(super) fn blank_event(downstream: &Downstream, worker: &Worker) -> AccessEvent {
+pub(super) fn blank_event(
+    request_id: RequestId,
+    downstream: &Downstream,
+    worker: &Worker,
+) -> AccessEvent {
     AccessEvent {
         time: worker.clock().now(),
-        request_id: worker.next_request_id(),
+        request_id,
         peer: downstream.peer,
+        client: downstream.peer.ip().to_canonical(),
         protocol: "-",
         method: unknown_method(),
         host: None,

@@ -10,17 +10,22 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 
+use super::forwarded::{Claims, Origin};
 use super::upgrade::Upgrade;
 use super::websocket::Challenge;
+use crate::observe::RequestId;
 use crate::policy::{Permit, ReservedNames};
+use crate::trust::TrustedProxies;
 
 /// What a route and a connection say about the fields of one request.
 pub(super) struct RequestRules<'a> {
     pub(super) reserved: &'a ReservedNames,
     pub(super) keep_authorization: bool,
     pub(super) limits_methods: bool,
-    /// The client's address.
-    pub(super) peer: IpAddr,
+    /// Where the request came from.
+    pub(super) origin: &'a Origin,
+    /// What it is called.
+    pub(super) request_id: &'a RequestId,
     /// The protocol that the client spoke.
     pub(super) version: Version,
     /// Our name in `Via`.
@@ -54,6 +59,39 @@ impl Framing {
         }
         body.size_hint().exact().map_or(Self::Chunked, Self::Length)
     }
+}
+
+/// Where a request came from: from the peer, or from whom the peer says, if it is believed.
+pub(super) fn origin(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    believed: Option<&TrustedProxies>,
+) -> Origin {
+    let Some(trusted) = believed else {
+        return Origin::observed(peer);
+    };
+    let claims = Claims {
+        listed: headers.get_all(X_FORWARDED_FOR),
+        described: headers.get_all(header::FORWARDED),
+        scheme: headers.get_all(X_FORWARDED_PROTO),
+        host: headers.get_all(X_FORWARDED_HOST),
+    };
+    Origin::claimed(peer, &claims, trusted)
+}
+
+/// What a request is called already, if it is called so once and in a way that can stand anywhere.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<RequestId> {
+    let mut lines = headers.get_all(X_REQUEST_ID).iter();
+    let line = lines.next()?;
+    match lines.next() {
+        None => RequestId::from_field(line.clone()),
+        Some(_) => None,
+    }
+}
+
+/// Tells a client what its request is called, whatever the upstream calls it.
+pub(super) fn name_answer(headers: &mut HeaderMap, id: &RequestId) {
+    headers.insert(X_REQUEST_ID, id.field().clone());
 }
 
 /// Trailer fields that were announced and may pass (RFC 9110 §6.5.1).
@@ -283,25 +321,21 @@ fn write_upgrade(headers: &mut HeaderMap, upgrade: &Upgrade) {
     }
 }
 
-/// Writes what we saw with our own eyes: who asked, how, for which host (RFC 7239), and that it
-/// came this way (RFC 9110 §7.6.3).
+/// Writes what we saw with our own eyes, and before it what is believed of what others saw: who
+/// asked, how, for which host (RFC 7239), and that it came this way (RFC 9110 §7.6.3).
 fn write_observed(headers: &mut HeaderMap, rules: &RequestRules<'_>) {
-    let peer = rules.peer.to_canonical();
-    let node = match peer {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let host = String::from_utf8_lossy(rules.client_host.as_bytes());
-    let forwarded = format!("for={node};host=\"{host}\";proto=https");
+    let (origin, host) = (rules.origin, rules.client_host);
     let received = if rules.version == Version::HTTP_2 {
         "2.0"
     } else {
         "1.1"
     };
-    insert_text(headers, X_FORWARDED_FOR, &peer.to_string());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-    headers.insert(X_FORWARDED_HOST, rules.client_host.clone());
-    insert_text(headers, header::FORWARDED, &forwarded);
+    let scheme = HeaderValue::from_static(origin.scheme());
+    insert_text(headers, X_FORWARDED_FOR, &origin.list());
+    headers.insert(X_FORWARDED_PROTO, scheme);
+    headers.insert(X_FORWARDED_HOST, origin.host(host).clone());
+    insert_text(headers, header::FORWARDED, &origin.description(host));
+    headers.insert(X_REQUEST_ID, rules.request_id.field().clone());
     if let Ok(hop) = HeaderValue::from_str(&format!("{received} {}", rules.pseudonym)) {
         headers.append(header::VIA, hop);
     }
@@ -319,6 +353,7 @@ fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Fields of one connection, not of the message (RFC 9110 §7.6.1, RFC 9112 §9, RFC 7540 §3.2.1).
 const HOP_BY_HOP: [&str; 10] = [
@@ -362,11 +397,12 @@ const NEVER_TRAILING: [&str; 22] = [
 ];
 
 /// Fields by which proxies tell upstreams where a request came from, beside `X-Forwarded-*`, and
-/// those that some frameworks let override the target. `Expect` is settled between hyper and
+/// what it is called, and those that some frameworks let override the target. `Expect` is settled between hyper and
 /// each side.
-const REWRITTEN: [&str; 6] = [
+const REWRITTEN: [&str; 7] = [
     "forwarded",
     "x-real-ip",
+    "x-request-id",
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",

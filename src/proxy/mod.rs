@@ -5,6 +5,7 @@ mod body;
 mod downstream;
 mod exchange;
 mod forward;
+mod forwarded;
 mod gate;
 mod headers;
 mod rejection;
@@ -113,7 +114,7 @@ pub fn note_unreadable(
         protocol: "HTTP/1.1",
         status: status.as_u16(),
         reason,
-        ..exchange::blank_event(downstream, worker)
+        ..exchange::blank_event(worker.next_request_id(), downstream, worker)
     };
     worker.record(&event);
 }

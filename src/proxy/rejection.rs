@@ -6,6 +6,7 @@
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::body::Source;
+use crate::observe::RequestId;
 use crate::route::HeadError;
 use crate::token::{InvalidToken, RepeatedOrMalformed};
 
@@ -222,11 +223,12 @@ impl Rejection {
     }
 
     /// The answer: problem details (RFC 9457) with the request's id.
-    pub(super) fn respond(&self, request_id: &str) -> Response<Source> {
+    pub(super) fn respond(&self, request_id: &RequestId) -> Response<Source> {
+        let request_id = request_id.as_str();
         let status = self.status();
         let title = status.canonical_reason().unwrap_or("Refused");
         let (number, detail) = (status.as_u16(), self.detail());
-        // Nothing in it needs escaping: fixed words, a number, and an id of ours.
+        // Nothing in it needs escaping: fixed words, a number, and an id.
         let problem = format!(
             "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{number},\
              \"detail\":\"{detail}\",\"request_id\":\"{request_id}\"}}\n"

@@ -18,6 +18,7 @@ use tracing::debug;
 use super::exchange::Exchange;
 use super::forward::Switch;
 use super::gate::{Gate, Gated};
+use super::headers::name_answer;
 use super::websocket::close_frame;
 use super::{RequestBody, ResponseBody};
 use crate::observe::ConnectionState;
@@ -39,12 +40,13 @@ pub struct Tunnel {
 /// Makes a tunnel of an exchange whose upstream has agreed to it. The answer's head is returned;
 /// the tunnel is left with the connection, to be run once the head has been sent.
 pub(super) fn open(
-    head: Response<()>,
+    mut head: Response<()>,
     switch: Switch,
     client: Option<OnUpgrade>,
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
     exchange.switched(head.status());
+    name_answer(head.headers_mut(), exchange.request_id());
     let limits = &exchange.worker().snapshot().limits;
     let downstream = exchange.downstream().clone();
     downstream.tunnels.add(Tunnel {

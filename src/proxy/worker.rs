@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::RequestBody;
 use super::request_id::RequestIds;
 use crate::clock::Clock;
-use crate::observe::{AccessEvent, AccessLog, Metrics, WorkerMetrics};
+use crate::observe::{AccessEvent, AccessLog, Metrics, RequestId, WorkerMetrics};
 use crate::snapshot::Snapshot;
 use crate::token::Verifier;
 use crate::upstream::Pool;
@@ -73,7 +73,7 @@ impl Worker {
         self.verifier.borrow_mut()
     }
 
-    pub(super) fn next_request_id(&self) -> String {
+    pub(super) fn next_request_id(&self) -> RequestId {
         self.request_ids.next()
     }
 }

@@ -10,6 +10,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::ambiguity::Ambiguity;
 
+/// Whether this is a host and perhaps a port.
+pub fn is_host(text: &str) -> bool {
+    Host::parse(text).is_ok()
+}
+
 /// A host and perhaps a port: lower case, no final dot, an IPv6 address in its shortest form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host<'a> {

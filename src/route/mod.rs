@@ -23,5 +23,6 @@ pub use access::{Access, Route};
 pub use ambiguity::Ambiguity;
 pub use conflict::{Conflict, Shape, conflicts};
 pub use head::{HeadError, RequestHead};
+pub use host::is_host;
 pub use pattern::{HostPattern, PathPattern, PatternError};
 pub use table::{Lookup, Table};

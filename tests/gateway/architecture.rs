@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate and the only places that may name it.
-const FENCES: [(&str, &[&str], &str); 8] = [
+const FENCES: [(&str, &[&str], &str); 9] = [
     (
         "jsonwebtoken",
         &["token/verify.rs", "keys/", "cli/", "crypto.rs"],
@@ -19,6 +19,11 @@ const FENCES: [(&str, &[&str], &str); 8] = [
         "aws_lc_rs",
         &["crypto.rs"],
         "one file names the crypto backend",
+    ),
+    (
+        "ipnet",
+        &["trust.rs"],
+        "who is trusted is decided in one place",
     ),
     (
         "toml",
@@ -153,6 +158,7 @@ fn forwarded_fields_are_written_in_one_file() {
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-proto",
+            "x-request-id",
             "FORWARDED",
         ] {
             let is_home = file == "proxy/headers.rs" || file.starts_with("config/");

@@ -16,13 +16,14 @@ use crate::harness::{
 };
 
 /// What the gateway itself writes on every request.
-const OBSERVED: [&str; 6] = [
+const OBSERVED: [&str; 7] = [
     "forwarded",
     "host",
     "via",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-request-id",
 ];
 
 /// The only fields are what the gateway writes and these; each at most once.
@@ -904,6 +905,8 @@ async fn t110_fields_of_the_upstreams_connection_stay_on_it() {
         "date",
         "set-cookie",
         "set-cookie",
+        // Ours.
+        "x-request-id",
         "x-stays",
     ];
     let answer = gateway.h1().await.get("/public/x", &[]).await;

@@ -79,7 +79,7 @@ auth = "main"
 /// A line of the good file, and what stands there instead.
 type Change = (&'static str, &'static str);
 
-const GOOD_CHANGES: [Change; 25] = [
+const GOOD_CHANGES: [Change; 27] = [
     ("", ""),
     ("\"127.0.0.1:8443\"", "[\":443\", \"[::1]:8443\"]"),
     (
@@ -87,6 +87,11 @@ const GOOD_CHANGES: [Change; 25] = [
         "admin = \"[fe80::1%2]:1\"\nadmin_public = true\ncert ",
     ),
     ("cert ", "trusted_proxies = []\ncert "),
+    ("cert ", "trusted_proxies = \"192.0.2.7\"\ncert "),
+    (
+        "cert ",
+        "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\ncert ",
+    ),
     (
         "[issuer.main]",
         "[[certificate]]\ncert = \"a\"\nkey = \"b\"\n[issuer.main]",
@@ -141,7 +146,7 @@ const GOOD_CHANGES: [Change; 25] = [
 ];
 
 const BAD_CHANGES: [Change; 50] = [
-    ("cert ", "trusted_proxies = [\"10.0.0.0/8\"]\ncert "),
+    ("cert ", "trusted_proxies = [\"localhost\"]\ncert "),
     ("auth = \"main\"", ""),
     ("auth = \"main\"", "auth = \"main\"\nidentitty = {}"),
     ("auth = \"main\"", "auth = \"\""),

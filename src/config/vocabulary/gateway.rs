@@ -116,9 +116,9 @@ static LISTEN: Table = Table::new(&[
     ),
     default(
         "trusted_proxies",
-        Kind::Only("[]"),
+        Kind::AnyOf(&[Kind::Like(NETWORK), Kind::Many(&Kind::Like(NETWORK))]),
         "[]",
-        "Reserved: this version trusts no proxy.",
+        "Addresses, or ranges of them, of the proxies in front: what they say of clients is believed.",
     ),
 ]);
 
@@ -276,6 +276,9 @@ const ADDRESSES: Kind = Kind::OneOrMany(&Kind::Like(ADDRESS));
 
 /// `127.0.0.1:443`, `[::1]:443`, `:443`.
 const ADDRESS: &str = r"^([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\])?:[0-9]{1,5}$";
+
+/// `10.0.0.0/8`, `2001:db8::1`.
+const NETWORK: &str = "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$";
 
 /// A directive `max-age`, in any case, among others.
 const MAX_AGE: &str = "(^|;) *[Mm][Aa][Xx]-[Aa][Gg][Ee]=[0-9]+ *(;|$)";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::observe::AccessEvent;
-use crate::observe::event::tests::event;
+use crate::observe::event::tests::{event, id};
 
 fn metrics() -> Metrics {
     Metrics::new(&Readiness::starting(), DurationsOf::All)
@@ -163,7 +163,7 @@ fn t152_what_clients_invent_never_becomes_a_series() {
         path: format!("/{number}"),
         host: Some(format!("{number}.example")),
         method: format!("M{number}").parse().unwrap(),
-        request_id: number.to_string(),
+        request_id: id(&number.to_string()),
         kid: Some(number.to_string().into()),
         subject: Some(number.to_string().into()),
         ..event()

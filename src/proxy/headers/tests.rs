@@ -9,6 +9,7 @@ fn field_name() -> impl Strategy<Value = String> {
         "[xX][-_][aA]uth[-_][sS]ubject",
         "[xX][-_][fF]orwarded[-_](for|host|proto|prefix)",
         "(te|upgrade|keep-alive|proxy-authorization|http2-settings|forwarded|x-real-ip)",
+        "[xX][-_][rR]equest[-_]id",
         "(accept|user-agent|x-trace|cookie|authorization|x-role)",
     ]
 }
@@ -38,7 +39,8 @@ fn rewritten_with(mut headers: HeaderMap, framing: Framing) -> HeaderMap {
             reserved: &reserved,
             keep_authorization: false,
             limits_methods: false,
-            peer: IpAddr::from([192, 0, 2, 7]),
+            origin: &Origin::observed(IpAddr::from([192, 0, 2, 7])),
+            request_id: &RequestId::from_field(HeaderValue::from_static("id-1")).unwrap(),
             version: Version::HTTP_11,
             pseudonym: "jotgate-test",
             client_host: &host,
@@ -98,6 +100,7 @@ proptest! {
             ("forwarded", "for=192.0.2.7;host=\"api.example\";proto=https"),
             ("host", "api.example"),
             ("via", "1.1 jotgate-test"),
+            ("x-request-id", "id-1"),
         ];
         for (name, value) in ours {
             let values: Vec<_> = after.get_all(name).iter().collect();
