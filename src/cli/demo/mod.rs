@@ -53,11 +53,18 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 
 fn demo(args: &DemoArgs) -> Result<(), DemoError> {
     let echo = usual_or_free(USUAL_UPSTREAM)?;
+    // Held until the gateway takes them: making keys takes a while, and others look for ports, too.
+    let held = [
+        usual_or_free(USUAL_HTTPS)?,
+        usual_or_free(USUAL_HTTP)?,
+        usual_or_free(USUAL_ADMIN)?,
+    ];
+    let port = |listener: &TcpListener| Ok::<_, io::Error>(listener.local_addr()?.port());
     let ports = Ports {
-        https: free_port(USUAL_HTTPS)?,
-        http: free_port(USUAL_HTTP)?,
-        admin: free_port(USUAL_ADMIN)?,
-        upstream: echo.local_addr()?.port(),
+        https: port(&held[0])?,
+        http: port(&held[1])?,
+        admin: port(&held[2])?,
+        upstream: port(&echo)?,
     };
     let folder = DemoFolder::make(args.dir.as_deref(), ports, &Clock::system())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -71,6 +78,7 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
             clock: Clock::system(),
             access_log: Box::new(observe::stdout()?),
         };
+        drop(held);
         let (gateway, _control) = run::start(&loaded, surroundings, Resolver::system())?;
         io::stdout().write_all(introduction(&folder, ports).as_bytes())?;
         stop_at_signal(gateway, &mut stop).await;
@@ -143,10 +151,6 @@ fn usual_or_free(port: u16) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(at(port)).or_else(|_| TcpListener::bind(at(0)))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-fn free_port(usual: u16) -> io::Result<u16> {
-    Ok(usual_or_free(usual)?.local_addr()?.port())
 }
 
 const USUAL_HTTPS: u16 = 8443;
