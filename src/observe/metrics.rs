@@ -17,7 +17,7 @@ use super::histogram::Histogram;
 use super::inventory::{CurrentInventory, Inventory};
 use super::upstream::{UpstreamMetrics, UpstreamTable};
 use super::worker::{RequestLabels, WorkerMetrics};
-use super::{Handshake, Listener, Readiness, TokenLookup};
+use super::{Handshake, Introduction, Listener, Readiness, TokenLookup};
 
 /// Every metric of the process.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Metrics {
     upstream_duration: Histogram,
     connections_open: Family<OneLabel, Gauge>,
     connections: Family<OneLabel, Counter>,
+    proxy_headers: Family<OneLabel, Counter>,
     tls_handshakes: Family<OneLabel, Counter>,
     token_hits: Counter,
     token_misses: Counter,
@@ -49,6 +50,7 @@ impl Metrics {
             upstream_duration: Histogram::default(),
             connections_open: Family::default(),
             connections: Family::default(),
+            proxy_headers: Family::default(),
             tls_handshakes: Family::default(),
             token_hits: token_lookups("hit"),
             token_misses: token_lookups("miss"),
@@ -83,6 +85,13 @@ impl Metrics {
         let label = [("listener", listener.label())];
         self.connections.get_or_create(&label).inc();
         OpenConnection::counted_by(&self.connections_open.get_or_create_owned(&label))
+    }
+
+    /// Counts how a proxy said who opened a connection.
+    pub fn count_introduction(&self, introduction: Introduction) {
+        self.proxy_headers
+            .get_or_create(&[("result", introduction.label())])
+            .inc();
     }
 
     /// Counts how a TLS handshake ended.
@@ -132,6 +141,12 @@ impl Metrics {
             drop(self.connections.get_or_create(&label));
             drop(self.connections_open.get_or_create(&label));
         }
+        for introduction in Introduction::ALL {
+            drop(
+                self.proxy_headers
+                    .get_or_create(&[("result", introduction.label())]),
+            );
+        }
         for handshake in Handshake::ALL {
             drop(
                 self.tls_handshakes
@@ -166,6 +181,11 @@ impl Metrics {
             "connections",
             "Connections accepted",
             self.connections.clone(),
+        );
+        table.register(
+            "proxy_headers",
+            "PROXY headers asked for",
+            self.proxy_headers.clone(),
         );
         table.register(
             "tls_handshakes",

@@ -7,6 +7,7 @@ mod http1;
 mod http2;
 mod listen;
 mod phase;
+mod proxy_header;
 mod stream;
 mod worker;
 
@@ -262,6 +263,7 @@ fn services(
                     Answer::Redirect(worker.clone())
                 },
                 acceptor: is_secure.then(|| snapshot.acceptor.clone()),
+                introducers: snapshot.introducers().cloned(),
             }
         })
         .collect()
@@ -274,6 +276,7 @@ fn admin(socket: TcpListener, state: &Arc<AdminState>) -> Service {
         listener: Listener::Admin,
         answer,
         acceptor: None,
+        introducers: None,
     }
 }
 

@@ -10,17 +10,18 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::accept::accept_all;
 use super::answer::Answer;
 use super::http1::Deadlines;
 use super::phase::{Phase, PhaseWatch};
-use super::{http1, http2};
-use crate::observe::{Handshake, Listener, Metrics};
-use crate::proxy::{Downstream, Secured};
+use super::{http1, http2, proxy_header};
+use crate::observe::{Handshake, Introduction, Listener, Metrics};
+use crate::proxy::{Downstream, Peer, Secured};
 use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
+use crate::trust::TrustedProxies;
 
 /// What every connection of a thread has to know.
 pub(super) struct Setting {
@@ -41,6 +42,8 @@ pub(super) struct Service {
     pub(super) answer: Answer,
     /// For TLS.
     pub(super) acceptor: Option<Acceptor>,
+    /// The proxies that say who opened a connection, and without whom nobody gets in.
+    pub(super) introducers: Option<TrustedProxies>,
 }
 
 /// The runtime of one thread. Its tasks never leave it, so they need not be `Send`.
@@ -64,6 +67,7 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
             listener: service.listener,
             answer: service.answer,
             acceptor: service.acceptor,
+            introducers: service.introducers,
             setting: setting.clone(),
             open: open.clone(),
         };
@@ -96,6 +100,7 @@ struct Gate {
     listener: Listener,
     answer: Answer,
     acceptor: Option<Acceptor>,
+    introducers: Option<TrustedProxies>,
     setting: Rc<Setting>,
     open: Rc<OpenConnections>,
 }
@@ -104,7 +109,7 @@ impl Gate {
     /// One connection's whole life; it holds its slot to the end.
     fn connection(
         self: Rc<Self>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
         slot: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> {
@@ -115,15 +120,41 @@ impl Gate {
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(%peer, %error, "connection lost before it began");
             }
-            match &self.acceptor {
-                None => self.plain(stream, peer).await,
-                Some(acceptor) => self.secured(stream, peer, acceptor).await,
+            let deadline = Instant::now() + self.setting.handshake_timeout;
+            if let Some(peer) = self.introduced(&mut stream, peer, deadline).await {
+                match &self.acceptor {
+                    None => self.plain(stream, peer).await,
+                    Some(acceptor) => self.secured(stream, peer, acceptor, deadline).await,
+                }
             }
             drop((counted, entered, slot));
         }
     }
 
-    async fn plain(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Who opened a connection. `None` if a proxy should have said so and did not.
+    async fn introduced(
+        &self,
+        stream: &mut TcpStream,
+        address: SocketAddr,
+        deadline: Instant,
+    ) -> Option<Peer> {
+        let Some(proxies) = &self.introducers else {
+            return Some(Peer::known(address));
+        };
+        let within = deadline.duration_since(Instant::now());
+        let (peer, introduction) = match proxy_header::read(stream, address, proxies, within).await
+        {
+            Ok(peer) => (Some(peer), Introduction::Ok),
+            Err(error) => {
+                debug!(peer = %address, %error, "connection closed before it began");
+                (None, error.kind())
+            }
+        };
+        self.setting.metrics.count_introduction(introduction);
+        peer
+    }
+
+    async fn plain(&self, stream: TcpStream, peer: Peer) {
         let downstream = Downstream::new(peer, None);
         let setting = &self.setting;
         let phase = setting.phase.clone();
@@ -137,9 +168,10 @@ impl Gate {
         .await;
     }
 
-    async fn secured(&self, stream: TcpStream, peer: SocketAddr, acceptor: &Acceptor) {
+    async fn secured(&self, stream: TcpStream, peer: Peer, acceptor: &Acceptor, deadline: Instant) {
         let setting = &self.setting;
-        let handshake = acceptor.accept(stream, setting.handshake_timeout).await;
+        let within = deadline.duration_since(Instant::now());
+        let handshake = acceptor.accept(stream, within).await;
         setting.metrics.count_handshake(outcome(&handshake));
         let Established {
             stream,
@@ -147,7 +179,9 @@ impl Gate {
             protocol,
         } = match handshake {
             Ok(established) => established,
-            Err(error) => return debug!(%peer, %error, "handshake failed"),
+            Err(error) => {
+                return debug!(peer = %peer.address, %error, "handshake failed");
+            }
         };
         let certificates = acceptor.certificates().clone();
         let downstream = Downstream::new(
