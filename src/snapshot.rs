@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub reserved: ReservedNames,
     /// Whose word about clients is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Whether clients come through these alone, in connections that begin with a PROXY header.
+    proxy_protocol: bool,
     /// The bounds.
     pub limits: Limits,
     /// Whether the log names the subject.
@@ -83,12 +85,18 @@ impl Snapshot {
             certificates,
             acceptor,
             trusted_proxies: config.listen.trusted_proxies.clone(),
+            proxy_protocol: config.listen.proxy_protocol,
             limits: config.limits.clone(),
             log_subject: config.log.subject,
             public_port: config.listen.public_port,
             pseudonym: format!("jotgate-{:08x}", u32::from_ne_bytes(crypto::random())),
             hsts: config.tls.hsts.clone(),
         })
+    }
+
+    /// The proxies that say who opened a connection, if that is asked of them.
+    pub fn introducers(&self) -> Option<&TrustedProxies> {
+        self.proxy_protocol.then_some(&self.trusted_proxies)
     }
 
     /// What `Strict-Transport-Security` says to a client of this host, if anything.

@@ -19,6 +19,7 @@ impl Check<'_> {
             admin: Vec::new(),
             public_port: 443,
             trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
         };
         let Some(mut table) = self.table(root, "listen") else {
             self.problems.push(
@@ -49,9 +50,7 @@ impl Check<'_> {
             }
         }
         listen.public_port = self.public_port(&mut table, &listen.https);
-        if let Some(item) = table.take("trusted_proxies") {
-            listen.trusted_proxies = self.networks(&item);
-        }
+        self.proxies(&mut table, &mut listen);
         certificates.extend(self.certificate(&mut table));
         table.finish(self.problems);
         listen
@@ -65,6 +64,24 @@ impl Check<'_> {
         written
             .or(https.first().map(|address| address.port()))
             .unwrap_or(HTTPS_PORT)
+    }
+
+    fn proxies(&mut self, table: &mut Reader<'_, '_>, listen: &mut Listen) {
+        let named = table.take("trusted_proxies");
+        if let Some(item) = &named {
+            listen.trusted_proxies = self.networks(item);
+        }
+        let Some(item) = table.take("proxy_protocol") else {
+            return;
+        };
+        listen.proxy_protocol = item.truth(self.problems) == Some(true);
+        let names_nobody = named.is_none_or(|item| item.one_or_many().is_empty());
+        if listen.proxy_protocol && names_nobody {
+            self.problems.push(
+                item.problem("nobody could connect: there is no trusted proxy")
+                    .help("name the proxies that send the header in trusted_proxies"),
+            );
+        }
     }
 
     fn networks(&mut self, item: &Item<'_, '_>) -> TrustedProxies {

@@ -95,6 +95,8 @@ pub struct Listen {
     pub public_port: u16,
     /// Whose word about clients is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Whether connections to `https` and `http` begin with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// One address to listen on.

@@ -310,6 +310,21 @@ fn values_are_told_what_they_should_be() {
         ),
         (
             "[listen]",
+            "[listen]\nproxy_protocol = true",
+            "name the proxies that send the header in trusted_proxies",
+        ),
+        (
+            "[listen]",
+            "[listen]\nproxy_protocol = true\ntrusted_proxies = []",
+            "nobody could connect",
+        ),
+        (
+            "[listen]",
+            "[listen]\nproxy_protocol = true\ntrusted_proxies = \"x\"",
+            "is not an address or a range",
+        ),
+        (
+            "[listen]",
             "[listen]\ntrusted_proxies = \"localhost\"",
             "expected \"10.0.0.0/8\"",
         ),

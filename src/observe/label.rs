@@ -89,6 +89,41 @@ impl Handshake {
     }
 }
 
+/// How a proxy said who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Introduction {
+    /// In a good PROXY header.
+    Ok,
+    /// Not at all: it is none of the trusted ones.
+    Untrusted,
+    /// Not in time.
+    Timeout,
+    /// In something that is no PROXY header.
+    Malformed,
+    /// The connection broke.
+    Io,
+}
+
+impl Introduction {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::Untrusted,
+        Self::Timeout,
+        Self::Malformed,
+        Self::Io,
+    ];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Untrusted => "untrusted",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::Io => "io",
+        }
+    }
+}
+
 /// How an attempt to connect to an upstream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connect {

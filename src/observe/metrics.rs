@@ -16,7 +16,9 @@ use prometheus_client::registry::Registry;
 use super::inventory::{CurrentInventory, Inventory};
 use super::upstream::{UpstreamMetrics, UpstreamTable};
 use super::worker::{Durations, RequestLabels, WorkerMetrics};
-use super::{ConnectionState, DurationsOf, Handshake, Listener, Readiness, TokenLookup};
+use super::{
+    ConnectionState, DurationsOf, Handshake, Introduction, Listener, Readiness, TokenLookup,
+};
 
 /// Every metric of the process.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct Metrics {
     connection_states: Family<OneLabel, Gauge>,
     connections: Family<OneLabel, Counter>,
     turned_away: Family<OneLabel, Counter>,
+    proxy_headers: Family<OneLabel, Counter>,
     tls_handshakes: Family<OneLabel, Counter>,
     token_hits: Counter,
     token_misses: Counter,
@@ -50,6 +53,7 @@ impl Metrics {
             connection_states: Family::default(),
             connections: Family::default(),
             turned_away: Family::default(),
+            proxy_headers: Family::default(),
             tls_handshakes: Family::default(),
             token_hits: token_lookups("hit"),
             token_misses: token_lookups("miss"),
@@ -92,6 +96,13 @@ impl Metrics {
     pub fn count_turned_away(&self, listener: Listener) {
         let label = [("listener", listener.label())];
         self.turned_away.get_or_create(&label).inc();
+    }
+
+    /// Counts how a proxy said who opened a connection.
+    pub fn count_introduction(&self, introduction: Introduction) {
+        self.proxy_headers
+            .get_or_create(&[("result", introduction.label())])
+            .inc();
     }
 
     /// Counts how a TLS handshake ended.
@@ -146,6 +157,12 @@ impl Metrics {
             let label = [("state", state.label())];
             drop(self.connection_states.get_or_create(&label));
         }
+        for introduction in Introduction::ALL {
+            drop(
+                self.proxy_headers
+                    .get_or_create(&[("result", introduction.label())]),
+            );
+        }
         for handshake in Handshake::ALL {
             drop(
                 self.tls_handshakes
@@ -179,6 +196,11 @@ impl Metrics {
             "connections_turned_away",
             "Connections closed at once because their address has too many",
             self.turned_away.clone(),
+        );
+        table.register(
+            "proxy_headers",
+            "PROXY headers asked for",
+            self.proxy_headers.clone(),
         );
         table.register(
             "tls_handshakes",

@@ -19,7 +19,7 @@ mod worker;
 pub use access_log::{AccessLog, AccessLogWriter, stdout};
 pub use event::{AccessEvent, LogFormat};
 pub use inventory::Inventory;
-pub use label::{Connect, ConnectionState, Handshake, Listener, TokenLookup};
+pub use label::{Connect, ConnectionState, Handshake, Introduction, Listener, TokenLookup};
 pub use metrics::{Metrics, OpenConnection};
 pub use readiness::{Phase, Readiness};
 pub use request_id::RequestId;

@@ -12,10 +12,39 @@ use super::tunnel::Tunnel;
 use crate::tls::Certificates;
 use crate::trust::TrustedProxies;
 
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether the address is that of a proxy which does not say who is behind it. What is said on
+    /// the connection is then not the proxy's word, but anybody's.
+    is_hidden: bool,
+}
+
+impl Peer {
+    /// Whoever has this address.
+    pub const fn known(address: SocketAddr) -> Self {
+        Self {
+            address,
+            is_hidden: false,
+        }
+    }
+
+    /// Somebody that this proxy does not name.
+    pub const fn hidden_behind(proxy: SocketAddr) -> Self {
+        Self {
+            address: proxy,
+            is_hidden: true,
+        }
+    }
+}
+
 /// What is known of a client's connection.
 pub struct Downstream {
-    /// The client's address.
+    /// The other end's address.
     pub peer: SocketAddr,
+    peer_is_hidden: bool,
     /// What the handshake settled; `None` on the plain listener.
     pub secured: Option<Secured>,
     /// How many requests are being answered on it.
@@ -103,9 +132,10 @@ impl Taking {
 
 impl Downstream {
     /// A connection that has just begun.
-    pub fn new(peer: SocketAddr, secured: Option<Secured>) -> Rc<Self> {
+    pub fn new(peer: Peer, secured: Option<Secured>) -> Rc<Self> {
         Rc::new(Self {
-            peer,
+            peer: peer.address,
+            peer_is_hidden: peer.is_hidden,
             secured,
             in_flight: InFlight::default(),
             closing: Cell::new(false),
@@ -119,7 +149,8 @@ impl Downstream {
 
     /// Whom to believe about clients: these, if the peer is one of them, and else nobody.
     pub(super) fn believed<'t>(&self, trusted: &'t TrustedProxies) -> Option<&'t TrustedProxies> {
-        trusted.contains(self.peer.ip()).then_some(trusted)
+        let is_trusted = !self.peer_is_hidden && trusted.contains(self.peer.ip());
+        is_trusted.then_some(trusted)
     }
 
     /// Notes how the body of a request ended that is over now.

@@ -26,7 +26,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub use body::{RequestBody, ResponseBody};
-pub use downstream::{Downstream, InFlight, Secured};
+pub use downstream::{Downstream, InFlight, Peer, Secured};
 pub use tunnel::Tunnel;
 pub use worker::Worker;
 

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::observe::{ConnectionState, Metrics, OpenConnection};
+use crate::trust::TrustedProxies;
 
 /// The connections of all workers.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Crowd {
     /// Connections that have been asked to go for them; never more than these.
     leaving: AtomicUsize,
     per_address: usize,
+    /// These speak for many, and may have as many as there are.
+    exempt: TrustedProxies,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     /// One for each worker: told when another one needs a slot.
     workers: Mutex<Vec<Arc<Notify>>>,
@@ -34,17 +37,19 @@ pub(super) struct Crowd {
 #[derive(Debug)]
 pub(super) struct Place {
     crowd: Arc<Crowd>,
-    address: IpAddr,
+    /// As which it is counted, if it is.
+    address: Option<IpAddr>,
 }
 
 impl Crowd {
-    /// At most this many connections, and of one address this many.
-    pub(super) fn new(total: usize, per_address: usize) -> Arc<Self> {
+    /// At most this many connections, and of one address this many, unless it is `exempt`.
+    pub(super) fn new(total: usize, per_address: usize, exempt: TrustedProxies) -> Arc<Self> {
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(total)),
             waiting: AtomicUsize::new(0),
             leaving: AtomicUsize::new(0),
             per_address,
+            exempt,
             addresses: Mutex::default(),
             workers: Mutex::default(),
         })
@@ -52,6 +57,12 @@ impl Crowd {
 
     /// A place for a connection from this address, unless it has too many.
     pub(super) fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        if self.exempt.contains(address) {
+            return Some(Place {
+                crowd: self.clone(),
+                address: None,
+            });
+        }
         let address = counted_as(address);
         let mut addresses = self
             .addresses
@@ -64,7 +75,7 @@ impl Crowd {
         *count += 1;
         Some(Place {
             crowd: self.clone(),
-            address,
+            address: Some(address),
         })
     }
 
@@ -112,12 +123,13 @@ impl Crowd {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let Some(address) = self.address else { return };
         let addresses = &self.crowd.addresses;
         let mut addresses = addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = addresses.get_mut(&self.address) {
+        if let Some(count) = addresses.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&self.address);
+                addresses.remove(&address);
             }
         }
     }
@@ -264,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_a_network_of_ipv6_is_one() {
-        let crowd = Crowd::new(10, 2);
+        let crowd = Crowd::new(10, 2, TrustedProxies::default());
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let one = crowd.place(address("192.0.2.1")).unwrap();
         let _two = crowd.place(address("::ffff:192.0.2.1")).unwrap();
@@ -280,8 +292,18 @@ mod tests {
     }
 
     #[test]
+    fn trusted_proxies_have_as_many_as_there_are() {
+        let trusted = ["192.0.2.0/24".parse().unwrap()].into_iter().collect();
+        let crowd = Crowd::new(10, 1, trusted);
+        let all: Vec<_> = (0..5)
+            .map(|_| crowd.place(IpAddr::from([192, 0, 2, 1])))
+            .collect();
+        assert!(all.iter().all(Option::is_some));
+    }
+
+    #[test]
     fn what_is_over_is_forgotten() {
-        let crowd = Crowd::new(10, 2);
+        let crowd = Crowd::new(10, 2, TrustedProxies::default());
         drop(crowd.place(IpAddr::from([192, 0, 2, 1])));
         assert!(crowd.addresses.lock().unwrap().is_empty());
     }

@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod listen;
 mod phase;
+mod proxy_header;
 mod stream;
 mod vigil;
 mod worker;
@@ -27,6 +28,7 @@ use crate::config::{Config, ListenAddress};
 use crate::observe::{AccessLog, AccessLogWriter, Inventory, Listener, Metrics, Readiness};
 use crate::proxy::Worker;
 use crate::snapshot::Snapshot;
+use crate::trust::TrustedProxies;
 
 use answer::Answer;
 use crowd::Crowd;
@@ -116,6 +118,7 @@ impl Gateway {
         let crowd = Crowd::new(
             descriptors::room_for(config.limits.connections),
             config.limits.connections_per_address,
+            config.listen.trusted_proxies.clone(),
         );
         for (number, sockets) in sockets.workers.into_iter().enumerate() {
             let setting = setting(config, &metrics, &crowd, &gateway.phase);
@@ -134,7 +137,11 @@ impl Gateway {
                 readiness,
             });
             // The operator gets in when everybody else is turned away.
-            let crowd = Crowd::new(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS);
+            let crowd = Crowd::new(
+                ADMIN_CONNECTIONS,
+                ADMIN_CONNECTIONS,
+                TrustedProxies::default(),
+            );
             let phase = PhaseControl::new();
             let mut setting = setting(config, &metrics, &crowd, &phase);
             setting.deadlines.drain_idle = Duration::ZERO;
@@ -273,6 +280,7 @@ fn services(
                     Answer::Redirect(worker.clone())
                 },
                 acceptor: is_secure.then(|| snapshot.acceptor.clone()),
+                introducers: snapshot.introducers().cloned(),
             }
         })
         .collect()
@@ -285,6 +293,7 @@ fn admin(socket: TcpListener, state: &Arc<AdminState>) -> Service {
         listener: Listener::Admin,
         answer,
         acceptor: None,
+        introducers: None,
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::accept::{Guests, accept_all};
@@ -18,10 +18,11 @@ use super::answer::Answer;
 use super::crowd::{Crowd, Parking, Place};
 use super::http1::{Deadlines, HeadLimits, Manner};
 use super::phase::{Phase, PhaseWatch};
-use super::{http1, http2};
-use crate::observe::{ConnectionState, Handshake, Listener, Metrics};
-use crate::proxy::{Downstream, Secured};
+use super::{http1, http2, proxy_header};
+use crate::observe::{ConnectionState, Handshake, Introduction, Listener, Metrics};
+use crate::proxy::{Downstream, Peer, Secured};
 use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
+use crate::trust::TrustedProxies;
 
 /// What every connection of a thread has to know.
 pub(super) struct Setting {
@@ -43,6 +44,8 @@ pub(super) struct Service {
     pub(super) answer: Answer,
     /// For TLS.
     pub(super) acceptor: Option<Acceptor>,
+    /// The proxies that say who opened a connection, and without whom nobody gets in.
+    pub(super) introducers: Option<TrustedProxies>,
 }
 
 /// The runtime of one thread. Its tasks never leave it, so they need not be `Send`.
@@ -67,6 +70,7 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
             listener: service.listener,
             answer: service.answer,
             acceptor: service.acceptor,
+            introducers: service.introducers,
             setting: setting.clone(),
             parking: parking.clone(),
             open: open.clone(),
@@ -97,6 +101,7 @@ struct Gate {
     listener: Listener,
     answer: Answer,
     acceptor: Option<Acceptor>,
+    introducers: Option<TrustedProxies>,
     setting: Rc<Setting>,
     parking: Rc<Parking>,
     open: Rc<OpenConnections>,
@@ -108,16 +113,20 @@ impl Guests for Rc<Gate> {
     }
 
     fn turn_away(&self, peer: SocketAddr) {
-        debug!(%peer, "its address has too many connections");
-        self.setting.metrics.count_turned_away(self.listener);
+        self.note_turned_away(peer);
     }
 }
 
 impl Gate {
+    fn note_turned_away(&self, peer: SocketAddr) {
+        debug!(%peer, "its address has too many connections");
+        self.setting.metrics.count_turned_away(self.listener);
+    }
+
     /// One connection's whole life; it holds its place to the end.
     fn connection(
         self: Rc<Self>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
         place: (Place, OwnedSemaphorePermit),
     ) -> impl Future<Output = ()> {
@@ -128,15 +137,48 @@ impl Gate {
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(%peer, %error, "connection lost before it began");
             }
-            match &self.acceptor {
-                None => self.plain(stream, peer).await,
-                Some(acceptor) => self.secured(stream, peer, acceptor).await,
+            let deadline = Instant::now() + self.setting.handshake_timeout;
+            let introduced = self.introduced(&mut stream, peer, deadline).await;
+            if let Some((peer, _its_own_place)) = introduced {
+                match &self.acceptor {
+                    None => self.plain(stream, peer).await,
+                    Some(acceptor) => self.secured(stream, peer, acceptor, deadline).await,
+                }
             }
             drop((counted, entered, place));
         }
     }
 
-    async fn plain(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Who opened a connection, and that one's own place among those of its address. `None` if a
+    /// proxy should have said so and did not, or there is no place.
+    async fn introduced(
+        &self,
+        stream: &mut TcpStream,
+        address: SocketAddr,
+        deadline: Instant,
+    ) -> Option<(Peer, Option<Place>)> {
+        let Some(proxies) = &self.introducers else {
+            return Some((Peer::known(address), None));
+        };
+        let within = deadline.duration_since(Instant::now());
+        let (peer, introduction) = match proxy_header::read(stream, address, proxies, within).await
+        {
+            Ok(peer) => (Some(peer), Introduction::Ok),
+            Err(error) => {
+                debug!(peer = %address, %error, "connection closed before it began");
+                (None, error.kind())
+            }
+        };
+        self.setting.metrics.count_introduction(introduction);
+        let peer = peer?;
+        let place = self.setting.crowd.place(peer.address.ip());
+        if place.is_none() {
+            self.note_turned_away(peer.address);
+        }
+        Some((peer, Some(place?)))
+    }
+
+    async fn plain(&self, stream: TcpStream, peer: Peer) {
         let downstream = Downstream::new(peer, None);
         http1::serve(stream, self.answer.clone(), downstream, self.manner()).await;
     }
@@ -153,10 +195,11 @@ impl Gate {
         }
     }
 
-    async fn secured(&self, stream: TcpStream, peer: SocketAddr, acceptor: &Acceptor) {
+    async fn secured(&self, stream: TcpStream, peer: Peer, acceptor: &Acceptor, deadline: Instant) {
         let setting = &self.setting;
+        let within = deadline.duration_since(Instant::now());
         let counted = setting.metrics.enter(ConnectionState::Handshake);
-        let handshake = acceptor.accept(stream, setting.handshake_timeout).await;
+        let handshake = acceptor.accept(stream, within).await;
         drop(counted);
         setting.metrics.count_handshake(outcome(&handshake));
         let Established {
@@ -165,7 +208,9 @@ impl Gate {
             protocol,
         } = match handshake {
             Ok(established) => established,
-            Err(error) => return debug!(%peer, %error, "handshake failed"),
+            Err(error) => {
+                return debug!(peer = %peer.address, %error, "handshake failed");
+            }
         };
         let certificates = acceptor.certificates().clone();
         let downstream = Downstream::new(

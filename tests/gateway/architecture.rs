@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate and the only places that may name it.
-const FENCES: [(&str, &[&str], &str); 9] = [
+const FENCES: [(&str, &[&str], &str); 10] = [
     (
         "jsonwebtoken",
         &["token/verify.rs", "keys/", "cli/", "crypto.rs"],
@@ -24,6 +24,11 @@ const FENCES: [(&str, &[&str], &str); 9] = [
         "ipnet",
         &["trust.rs"],
         "who is trusted is decided in one place",
+    ),
+    (
+        "ppp",
+        &["server/proxy_header.rs"],
+        "PROXY headers are read in one place",
     ),
     (
         "toml",

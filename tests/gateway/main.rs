@@ -28,6 +28,7 @@ mod keys;
 mod life;
 mod manual;
 mod probe;
+mod proxy_protocol;
 mod redirect;
 mod request_id;
 mod schema;

@@ -120,6 +120,12 @@ static LISTEN: Table = Table::new(&[
         "[]",
         "Addresses, or ranges of them, of the proxies in front: what they say of clients is believed.",
     ),
+    default(
+        "proxy_protocol",
+        Kind::Truth,
+        "false",
+        "Whether connections to `https` and `http` come from `trusted_proxies` alone and begin with a PROXY header.",
+    ),
 ]);
 
 static CERTIFICATE: Table = Table::new(&[CERT, KEY]);
