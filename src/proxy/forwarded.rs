@@ -113,7 +113,7 @@ impl Origin {
 
     /// The client, the proxies, the peer: a list of addresses.
     pub(super) fn list(&self) -> String {
-        let mut list = String::new();
+        let mut list = String::with_capacity(ROOM * (self.hops.len() + 1));
         for hop in &self.hops {
             let _ = write!(list, "{hop}, ");
         }
@@ -124,7 +124,7 @@ impl Origin {
     /// The same as RFC 7239 has it: what the first proxy saw, who came between, what we saw.
     /// `host` is what we were asked for.
     pub(super) fn description(&self, host: &HeaderValue) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(ROOM * (self.hops.len() + 2) + host.len());
         for (index, hop) in self.hops.iter().enumerate() {
             write_node(&mut text, *hop);
             if index == 0 {
@@ -349,6 +349,9 @@ const OURS: &str = "https";
 
 /// More proxies than stand in front of anything; what is left of so many is not looked at.
 const MAX_HOPS: usize = 100;
+
+/// Enough for the usual hop, so that the text seldom has to be moved.
+const ROOM: usize = 48;
 
 const BLANK: [char; 2] = [' ', '\t'];
 
