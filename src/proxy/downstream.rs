@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tokio::time::Instant;
-
+use super::delivery::Deliveries;
 use super::tunnel::Tunnel;
 use crate::tls::Certificates;
 use crate::trust::TrustedProxies;
@@ -57,25 +56,23 @@ pub struct Downstream {
     /// How many requests ended so. What their clients had sent already is still on its way
     /// (HTTP/2).
     pub abandoned: Cell<u64>,
-    /// Whether it is closed because the client takes nothing of what it asked for.
-    pub stalled: Cell<bool>,
-    /// The answers whose bodies the client is to take.
-    pub taking: Taking,
+    /// The answers that are on their way.
+    pub deliveries: Deliveries,
     /// What is not HTTP any more, and has nobody yet to run it.
     pub tunnels: Tunnels,
 }
 
 /// Tunnels on their way from the request that opened them to whoever runs the connection.
-#[derive(Default)]
 pub struct Tunnels {
-    waiting: RefCell<Vec<Tunnel>>,
+    /// `None` once the connection has ended: then nobody will run them.
+    waiting: RefCell<Option<Vec<Tunnel>>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Tunnels {
     /// The next one, if there is one now.
     pub fn take(&self) -> Option<Box<Tunnel>> {
-        self.waiting.borrow_mut().pop().map(Box::new)
+        self.waiting.borrow_mut().as_mut()?.pop().map(Box::new)
     }
 
     /// The next one.
@@ -90,43 +87,28 @@ impl Tunnels {
     }
 
     pub(super) fn add(&self, tunnel: Tunnel) {
-        self.waiting.borrow_mut().push(tunnel);
+        let mut waiting = self.waiting.borrow_mut();
+        let Some(open) = waiting.as_mut() else {
+            drop(waiting);
+            return tunnel.abandon();
+        };
+        open.push(tunnel);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
 }
 
-/// Whether a client takes what it asked for.
-#[derive(Debug)]
-pub struct Taking {
-    /// Answers of which a piece was handed over and the next one not yet asked for.
-    untaken: Cell<usize>,
-    /// When a piece was last asked for.
-    last: Cell<Instant>,
-}
+/// A connection that somebody runs. Each tunnel knows its connection and the connection its
+/// tunnels, so when it is over, those that nobody has run are let go, or none of both ever would be.
+pub struct Running(Rc<Downstream>);
 
-impl Taking {
-    fn new() -> Self {
-        Self {
-            untaken: Cell::new(0),
-            last: Cell::new(Instant::now()),
+impl Drop for Running {
+    fn drop(&mut self) {
+        let left = self.0.tunnels.waiting.borrow_mut().take();
+        for tunnel in left.into_iter().flatten() {
+            tunnel.abandon();
         }
-    }
-
-    /// Since when the client has taken nothing, although there is something for it.
-    pub fn stalled_since(&self) -> Option<Instant> {
-        (self.untaken.get() > 0).then(|| self.last.get())
-    }
-
-    pub(super) fn handed_over(&self) {
-        self.untaken.set(self.untaken.get() + 1);
-        self.last.set(Instant::now());
-    }
-
-    pub(super) fn taken(&self) {
-        self.untaken.set(self.untaken.get() - 1);
-        self.last.set(Instant::now());
     }
 }
 
@@ -141,9 +123,11 @@ impl Downstream {
             closing: Cell::new(false),
             unread: Cell::new(false),
             abandoned: Cell::new(0),
-            stalled: Cell::new(false),
-            taking: Taking::new(),
-            tunnels: Tunnels::default(),
+            deliveries: Deliveries::default(),
+            tunnels: Tunnels {
+                waiting: RefCell::new(Some(Vec::new())),
+                waker: RefCell::default(),
+            },
         })
     }
 
@@ -151,6 +135,11 @@ impl Downstream {
     pub(super) fn believed<'t>(&self, trusted: &'t TrustedProxies) -> Option<&'t TrustedProxies> {
         let is_trusted = !self.peer_is_hidden && trusted.contains(self.peer.ip());
         is_trusted.then_some(trusted)
+    }
+
+    /// To be held by whoever runs the connection, until its end.
+    pub fn run(self: &Rc<Self>) -> Running {
+        Running(self.clone())
     }
 
     /// Notes how the body of a request ended that is over now.

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::{Progress, ResponseBody, Source, State};
+use super::delivery::{Cut, Delivery};
 use super::downstream::{Downstream, InFlightGuard};
 use super::forwarded::Origin;
 use super::headers;
@@ -29,8 +30,7 @@ pub(super) struct Exchange {
     origin: Origin,
     progress: Rc<Progress>,
     complete: bool,
-    /// A piece of the answer's body was handed over, and the next one not yet asked for.
-    untaken: bool,
+    delivery: Rc<Delivery>,
     hsts: Option<HeaderValue>,
     _in_flight: InFlightGuard,
 }
@@ -62,7 +62,7 @@ impl Exchange {
             begun: Instant::now(),
             progress: Progress::new(body),
             complete: false,
-            untaken: false,
+            delivery: downstream.deliveries.begin(),
             hsts: None,
             _in_flight: downstream.in_flight.enter(),
             downstream: downstream.clone(),
@@ -131,18 +131,12 @@ impl Exchange {
     /// `length` more bytes of the answer's body were handed over.
     pub(super) fn sent(&mut self, length: usize) {
         self.event.bytes_out += length as u64;
-        if !self.untaken {
-            self.untaken = true;
-            self.downstream.taking.handed_over();
-        }
+        self.delivery.handed_over();
     }
 
     /// More of the answer's body is asked for: what was handed over has been taken.
     pub(super) fn asked(&mut self) {
-        if self.untaken {
-            self.untaken = false;
-            self.downstream.taking.taken();
-        }
+        self.delivery.taken();
     }
 
     /// The answer was handed over whole.
@@ -240,16 +234,14 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.complete {
-            self.event.reason = if self.downstream.stalled.get() {
-                CLIENT_STALLED
-            } else {
-                CLIENT_CLOSED
+            self.event.reason = match self.delivery.why_cut() {
+                Some(Cut::Stalled) => CLIENT_STALLED,
+                Some(Cut::TooOld) => STREAM_TOO_OLD,
+                None => CLIENT_CLOSED,
             };
         }
         self.downstream.ended(self.request_finished());
-        if self.untaken {
-            self.downstream.taking.taken();
-        }
+        self.downstream.deliveries.end(&self.delivery);
         self.event.duration = self.begun.elapsed();
         self.event.bytes_in = self.progress.bytes();
         self.worker.record(&self.event);

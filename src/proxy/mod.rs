@@ -2,6 +2,7 @@
 
 mod admit;
 mod body;
+mod delivery;
 mod downstream;
 mod exchange;
 mod forward;
@@ -26,6 +27,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub use body::{RequestBody, ResponseBody};
+pub use delivery::Cut;
 pub use downstream::{Downstream, InFlight, Peer, Secured};
 pub use tunnel::Tunnel;
 pub use worker::Worker;

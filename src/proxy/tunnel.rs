@@ -116,6 +116,11 @@ impl Passed {
 }
 
 impl Tunnel {
+    /// Lets it go: the client is not there any more.
+    pub(super) fn abandon(self) {
+        self.exchange.tunnelled(End::ClientGone, 0, 0);
+    }
+
     /// Runs inside a stream of HTTP/2, until `draining` at the latest if it is a WebSocket's.
     pub async fn run_in_stream(mut self: Box<Self>, draining: impl Future<Output = ()>) {
         let Some(client) = self.client.take() else {

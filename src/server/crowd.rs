@@ -11,8 +11,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::observe::{ConnectionState, Metrics, OpenConnection};
 use crate::trust::TrustedProxies;
@@ -85,11 +87,18 @@ impl Crowd {
             return Some(slot);
         }
         let _waiting = Waiting::begin(self);
-        if !parking.evict() {
-            self.ask_others();
+        let mut slot = std::pin::pin!(self.slots.clone().acquire_owned());
+        loop {
+            if !parking.evict() {
+                self.ask_others();
+            }
+            match timeout(ASK_AGAIN_AFTER, slot.as_mut()).await {
+                // Nobody closes the semaphore.
+                Ok(slot) => return slot.ok(),
+                // Whoever was asked to go takes its time. Somebody else may be quicker.
+                Err(_) => self.none_goes(),
+            }
         }
-        // Nobody closes the semaphore.
-        self.slots.clone().acquire_owned().await.ok()
     }
 
     /// A slot, if there is one now.
@@ -196,7 +205,8 @@ impl Parking {
                 let Some(parking) = listening.upgrade() else {
                     return;
                 };
-                parking.evict();
+                // Several may have asked before this ran.
+                while parking.evict() {}
             }
         });
         parking
@@ -269,6 +279,9 @@ fn counted_as(address: IpAddr) -> IpAddr {
         v4 @ IpAddr::V4(_) => v4,
     }
 }
+
+/// How long one that was asked to go may take before another one is asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

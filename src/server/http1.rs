@@ -27,7 +27,7 @@ use super::crowd::Parking;
 use super::head_lines::LineEnds;
 use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
-use crate::proxy::{Downstream, Tunnel};
+use crate::proxy::{Cut, Downstream, Tunnel};
 
 /// How long each state of a connection may last.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,8 @@ pub(super) struct Deadlines {
     pub(super) drain_idle: Duration,
     /// For the client to take some of what it asked for.
     pub(super) body: Duration,
+    /// For an answer to its end.
+    pub(super) age: Duration,
 }
 
 /// How large a head may be.
@@ -68,6 +70,7 @@ pub(super) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let _running = downstream.run();
     let mut read = Bytes::new();
     loop {
         match converse(stream, read, &answer, &downstream, &mut manner).await {
@@ -159,7 +162,10 @@ where
         }
         while check.as_mut().poll(cx).is_ready() {
             if is_over(activity.stalled_since(), deadlines.body) {
-                downstream.stalled.set(true);
+                downstream.deliveries.cut_all(Cut::Stalled);
+                return Poll::Ready(Ended::Stalled);
+            }
+            if downstream.deliveries.cut_overdue(None, deadlines.age) {
                 return Poll::Ready(Ended::Stalled);
             }
             let has_served = activity.reads() > 0;
@@ -210,7 +216,7 @@ enum Ended {
     Done,
     /// Something went wrong.
     Broken(hyper::Error),
-    /// The client takes nothing of its answer.
+    /// The client takes nothing of its answer, or that has lasted too long.
     Stalled,
 }
 

@@ -35,7 +35,8 @@ where
     };
     let activity = Activity::opaque();
     let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));
-    let mut connection = pin!(builder(&manner).serve_connection(io, service));
+    let _running = downstream.run();
+    let mut connection = pin!(builder(&manner, &downstream).serve_connection(io, service));
     let mut vigil = Vigil::over(&downstream, &activity, &manner);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
@@ -68,8 +69,8 @@ fn poll_again(cx: &std::task::Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-fn builder(manner: &Manner) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+fn builder(manner: &Manner, downstream: &Rc<Downstream>) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor(downstream.clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(manner.max_streams)
@@ -84,13 +85,27 @@ fn builder(manner: &Manner) -> http2::Builder<LocalExecutor> {
     builder
 }
 
-/// Runs hyper's tasks on the worker's own thread.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
+/// Runs hyper's tasks on the worker's own thread: one for each stream, right after its request
+/// has been received. A stream whose answer is cut is dropped, which resets it and no other.
+#[derive(Clone)]
+struct LocalExecutor(Rc<Downstream>);
 
 impl<F: Future<Output: 'static> + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+        match self.0.deliveries.take_new() {
+            None => {
+                tokio::task::spawn_local(future);
+            }
+            Some(delivery) => {
+                tokio::task::spawn_local(async move {
+                    tokio::select! {
+                        biased;
+                        () = delivery.until_cut() => {}
+                        _ = future => {}
+                    }
+                });
+            }
+        }
     }
 }
 

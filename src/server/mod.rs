@@ -251,6 +251,7 @@ fn setting(
             idle: config.limits.idle_timeout,
             drain_idle: config.server.drain_idle,
             body: config.limits.body_timeout,
+            age: config.limits.max_stream_age,
         },
         handshake_timeout: config.limits.handshake_timeout,
         heads: HeadLimits {

@@ -23,6 +23,8 @@ pub(super) struct Activity {
     unflushed: Cell<bool>,
     /// When bytes were last written.
     written: Cell<Instant>,
+    /// When bytes were last read.
+    read: Cell<Instant>,
     /// Since when the client takes nothing of what is to be written.
     stalled_since: Cell<Option<Instant>>,
     /// Counts the reads, so that a pause can be told from one.
@@ -63,6 +65,7 @@ impl Activity {
             region: RefCell::new(region),
             unflushed: Cell::new(false),
             written: Cell::new(Instant::now()),
+            read: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
             reads: Cell::new(0),
             bytes: Cell::new(0),
@@ -103,6 +106,11 @@ impl Activity {
     /// When bytes were last written.
     pub(super) fn written(&self) -> Instant {
         self.written.get()
+    }
+
+    /// When bytes last went either way.
+    pub(super) fn moved(&self) -> Instant {
+        self.written.get().max(self.read.get())
     }
 
     /// Since when the client takes nothing of what is to be written.
@@ -169,6 +177,7 @@ impl Activity {
             }
             Region::Opaque => bytes.len(),
         };
+        self.read.set(Instant::now());
         self.reads.set(self.reads.get() + 1);
         self.bytes.set(self.bytes.get() + admitted as u64);
         admitted

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
 
 use super::crowd::{Parked, Parking};
-use super::http1::{Deadlines, Manner, PARK_AFTER, is_over};
+use super::http1::{Deadlines, Manner, PARK_AFTER};
 use super::phase::{Phase, PhaseWatch};
 use super::stream::Activity;
 use crate::proxy::Downstream;
@@ -27,7 +27,7 @@ pub(super) struct Vigil {
     quiet_from: u64,
     /// While it has been idle for so long that it may be asked to go.
     parked: Option<Parked>,
-    said_goodbye: bool,
+    said_goodbye: Option<Instant>,
     check: Pin<Box<Sleep>>,
     draining: Pin<Box<dyn Future<Output = ()>>>,
 }
@@ -57,7 +57,7 @@ impl Vigil {
             idle_since: (Instant::now(), 0),
             quiet_from: 0,
             parked: None,
-            said_goodbye: false,
+            said_goodbye: None,
             check: Box::pin(sleep(manner.deadlines.header)),
             draining: Box::pin(drain(manner.phase.clone())),
         }
@@ -65,7 +65,7 @@ impl Vigil {
 
     /// Looks at what has happened. What comes of [`Verdict::SayGoodbye`] needs another look.
     pub(super) fn look(&mut self, cx: &mut Context<'_>) -> Verdict {
-        if !self.said_goodbye && self.draining.as_mut().poll(cx).is_ready() {
+        if self.said_goodbye.is_none() && self.draining.as_mut().poll(cx).is_ready() {
             return self.say_goodbye();
         }
         let requests = &self.downstream.in_flight;
@@ -84,7 +84,7 @@ impl Vigil {
             .parked
             .as_ref()
             .is_some_and(|p| p.poll_evicted(cx).is_ready());
-        if has_to_go && !self.said_goodbye {
+        if has_to_go && self.said_goodbye.is_none() {
             return self.say_goodbye();
         }
         while self.check.as_mut().poll(cx).is_ready() {
@@ -95,7 +95,7 @@ impl Vigil {
         }
         // One that was parked just now has to be listened to.
         match &self.parked {
-            Some(parked) if parked.poll_evicted(cx).is_ready() && !self.said_goodbye => {
+            Some(parked) if parked.poll_evicted(cx).is_ready() && self.said_goodbye.is_none() => {
                 self.say_goodbye()
             }
             Some(_) | None => Verdict::GoOn,
@@ -104,28 +104,19 @@ impl Vigil {
 
     /// Now and then: has it been idle, or stood still, for too long?
     fn judge(&mut self) -> Verdict {
-        if is_over(self.downstream.taking.stalled_since(), self.deadlines.body) {
-            self.downstream.stalled.set(true);
-            return Verdict::Close;
-        }
+        let Deadlines { body, age, .. } = self.deadlines;
+        self.downstream.deliveries.cut_overdue(Some(body), age);
         let requests = &self.downstream.in_flight;
         if !requests.is_zero() {
             self.check_in(CHECK_AT_LEAST_EVERY);
             return Verdict::GoOn;
         }
         let is_new = requests.total() == 0;
-        let patience = if self.said_goodbye {
-            GOODBYE
-        } else if is_new {
-            self.deadlines.header
-        } else {
-            self.deadlines.idle
-        };
-        // The last answer is done with when it has been written, not when hyper has it.
-        let idle = self.idle_since.0.max(self.activity.written()).elapsed();
+        let (idle_since, patience) = self.patience(is_new);
+        let idle = idle_since.elapsed();
         let left = patience.saturating_sub(idle);
         if left > Duration::ZERO {
-            let rests = !is_new && !self.said_goodbye;
+            let rests = !is_new && self.said_goodbye.is_none();
             if rests && idle >= PARK_AFTER && self.parked.is_none() {
                 self.parked = Some(self.parking.park());
             }
@@ -137,15 +128,34 @@ impl Vigil {
             });
             return Verdict::GoOn;
         }
-        if self.said_goodbye || is_new {
+        if self.said_goodbye.is_some() || is_new {
             // Told and not gone, or never really here.
             return Verdict::Close;
         }
         self.say_goodbye()
     }
 
+    /// Since when it has been idle, and for how long it may.
+    ///
+    /// The last answer is done with when it has been written, not when hyper has it. But whatever
+    /// a client sends is answered, a PING for instance, so that cannot count for long; and not at
+    /// all before the first request.
+    fn patience(&self, is_new: bool) -> (Instant, Duration) {
+        let since = self.idle_since.0;
+        let (written, moved) = (self.activity.written(), self.activity.moved());
+        if let Some(goodbye) = self.said_goodbye {
+            let begun = since.max(goodbye);
+            return (begun.max(moved.min(begun + self.deadlines.body)), GOODBYE);
+        }
+        if is_new {
+            return (since, self.deadlines.header);
+        }
+        let written = written.min(since + self.deadlines.body);
+        (since.max(written), self.deadlines.idle)
+    }
+
     fn say_goodbye(&mut self) -> Verdict {
-        self.said_goodbye = true;
+        self.said_goodbye = Some(Instant::now());
         self.parked = None;
         self.check_in(GOODBYE);
         Verdict::SayGoodbye

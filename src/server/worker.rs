@@ -134,7 +134,7 @@ impl Gate {
         let entered = self.open.enter();
         async move {
             let counted = self.setting.metrics.open_connection(self.listener);
-            if let Err(error) = stream.set_nodelay(true) {
+            if let Err(error) = prepare(&stream) {
                 debug!(%peer, %error, "connection lost before it began");
             }
             let deadline = Instant::now() + self.setting.handshake_timeout;
@@ -227,6 +227,19 @@ impl Gate {
         }
     }
 }
+
+/// Answers are sent as they come, and what a slow client has yet to get is kept here rather than in
+/// the kernel, megabytes ahead: there, it could not be told from what is taken.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
+    Ok(())
+}
+
+/// What the kernel holds of an answer beyond what is on its way.
+#[cfg(target_os = "linux")]
+const NOT_SENT_BYTES: u32 = 128 * 1024;
 
 fn outcome<S>(handshake: &Result<Established<S>, HandshakeError>) -> Handshake {
     match handshake {

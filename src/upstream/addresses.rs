@@ -4,6 +4,7 @@
 //! dead address costs one request its patience and not every second one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,6 +16,8 @@ use super::target::Resolution;
 /// One worker's view of a target's addresses.
 pub(super) struct Addresses {
     known: watch::Receiver<Resolution>,
+    /// What is known, as of the last look; `None` before the first.
+    current: Option<Arc<[SocketAddr]>>,
     turn: usize,
     failed: Vec<(SocketAddr, Instant)>,
 }
@@ -22,9 +25,10 @@ pub(super) struct Addresses {
 impl Addresses {
     pub(super) fn of(target: &Target) -> Self {
         let mut known = target.addresses();
-        known.mark_unchanged();
+        known.mark_changed();
         Self {
             known,
+            current: None,
             turn: 0,
             failed: Vec::new(),
         }
@@ -60,16 +64,17 @@ impl Addresses {
         self.failed.iter().any(|(failed, _)| *failed == address)
     }
 
-    /// The addresses, if they have changed since this was last asked.
-    pub(super) fn changed(&mut self) -> Option<Vec<SocketAddr>> {
+    /// Whether this is one of the target's addresses now: it may have moved.
+    pub(super) fn include(&mut self, address: SocketAddr) -> bool {
         // An atomic load, as long as nothing has changed.
-        if !self.known.has_changed().unwrap_or(false) {
-            return None;
+        if self.known.has_changed().unwrap_or(false)
+            && let Resolution::Known(addresses) = &*self.known.borrow_and_update()
+        {
+            self.current = Some(addresses.clone());
         }
-        match &*self.known.borrow_and_update() {
-            Resolution::Known(addresses) => Some(addresses.to_vec()),
-            Resolution::Pending | Resolution::Failed => None,
-        }
+        self.current
+            .as_ref()
+            .is_none_or(|current| current.contains(&address))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -96,7 +98,12 @@ pub(super) async fn open(
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match timeout(share, TcpStream::connect(address)).await {
+        match timeout(
+            share.max(LEAST_SHARE).min(left),
+            TcpStream::connect(address),
+        )
+        .await
+        {
             Ok(Ok(stream)) => return Ok((stream, *address)),
             Ok(Err(refused)) => error = ConnectError::Refused(refused),
             Err(_) => error = ConnectError::TimedOut,
@@ -121,8 +128,12 @@ pub(super) async fn start<B>(
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    // Heads are small and wait for nothing: Nagle's algorithm would only delay them.
+    // Heads are small and wait for nothing: Nagle's algorithm would only delay them. An upstream
+    // that vanishes without a word in the middle of a long answer is found out by the kernel.
     stream.set_nodelay(true).map_err(ConnectError::Refused)?;
+    SockRef::from(&stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
+        .map_err(ConnectError::Refused)?;
     let (sender, driver) = match target.tls() {
         None => drive(stream, target).await?,
         Some(tls) => {
@@ -159,12 +170,18 @@ where
     Ok((sender, Driver(driver.abort_handle())))
 }
 
+/// What an address gets at least of the time there is: one on the other side of the world.
+const LEAST_SHARE: Duration = Duration::from_secs(1);
+
+/// How long a connection is silent before the kernel asks whether anybody is there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+
 /// What is held of a body that the other side does not take, and the largest head of an answer.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How old a connection may become: the setting, less or more by up to a tenth, so that
 /// connections that began together do not end together.
-fn lifetime(target: &Target) -> std::time::Duration {
+fn lifetime(target: &Target) -> Duration {
     let tenths = f64::from(u16::from_ne_bytes(crypto::random())) / f64::from(u16::MAX);
     target.settings().max_age.mul_f64(0.9 + tenths / 5.0)
 }

@@ -58,8 +58,16 @@ pub enum SendError {
     Broken(#[source] hyper::Error),
 }
 
-/// What a request that waits may get.
+/// A connection for a request.
 enum Obtained<B> {
+    /// That has had others. It may have gone without our knowing yet.
+    Used(Connection<B>),
+    /// That has had none.
+    New(Connection<B>),
+}
+
+/// What a request that waits may get.
+enum Waited<B> {
     Connection(Connection<B>),
     Slot(OwnedSemaphorePermit),
 }
@@ -97,40 +105,50 @@ where
         target: &Arc<Target>,
         mut request: Request<B>,
     ) -> Result<(Response<Incoming>, Lease<B>), SendError> {
-        if let Some(mut kept) = self.with_shelf(target, Shelf::take) {
-            match kept.sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, self.lease(kept, target))),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(SendError::Broken(error.into_error())),
-                },
+        let mut connection = match self.with_shelf(target, Shelf::take) {
+            Some(kept) => Obtained::Used(kept),
+            None => self.obtain(target).await?,
+        };
+        let mut is_retried = false;
+        loop {
+            let is_used = matches!(connection, Obtained::Used(_));
+            let (Obtained::Used(mut current) | Obtained::New(mut current)) = connection;
+            let mut error = match current.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, self.lease(current, target))),
+                Err(error) => error,
+            };
+            match error.take_message() {
+                Some(unsent) if is_used && !is_retried => request = unsent,
+                Some(_) | None => return Err(SendError::Broken(error.into_error())),
             }
+            drop(current);
+            is_retried = true;
             self.metrics.count_upstream_retry();
+            connection = self.obtain(target).await?;
         }
-        let mut fresh = self.obtain(target).await?;
-        let response = fresh
-            .sender
-            .send_request(request)
-            .await
-            .map_err(SendError::Broken)?;
-        Ok((response, self.lease(fresh, target)))
     }
 
     /// A connection that is ours alone: a new one, or one that somebody hands on while we wait.
-    async fn obtain(&self, target: &Arc<Target>) -> Result<Connection<B>, SendError> {
+    async fn obtain(&self, target: &Arc<Target>) -> Result<Obtained<B>, SendError> {
         let slot = match target.slots().clone().try_acquire_owned() {
             Ok(slot) => slot,
             Err(_) => match self.wait(target).await? {
-                Obtained::Connection(connection) => return Ok(connection),
-                Obtained::Slot(slot) => slot,
+                Waited::Connection(mut connection) => {
+                    // It has just had an answer, and hyper may not be through with that. If it has
+                    // gone in the meantime, sending will tell.
+                    let _ = connection.sender.ready().await;
+                    return Ok(Obtained::Used(connection));
+                }
+                Waited::Slot(slot) => slot,
             },
         };
         self.connect(target, slot)
             .await
+            .map(Obtained::New)
             .map_err(SendError::Unreachable)
     }
 
-    async fn wait(&self, target: &Arc<Target>) -> Result<Obtained<B>, SendError> {
+    async fn wait(&self, target: &Arc<Target>) -> Result<Waited<B>, SendError> {
         let begun = Instant::now();
         let waiting = target.join_queue().ok_or(SendError::Overloaded)?;
         let handed = self.with_shelf(target, Shelf::wait);
@@ -138,8 +156,8 @@ where
         let obtained = timeout(target.settings().wait, async {
             tokio::select! {
                 biased;
-                Ok(connection) = handed => Some(Obtained::Connection(connection)),
-                Ok(slot) = slot => Some(Obtained::Slot(slot)),
+                Ok(connection) = handed => Some(Waited::Connection(connection)),
+                Ok(slot) = slot => Some(Waited::Slot(slot)),
                 else => None,
             }
         })
@@ -165,7 +183,13 @@ where
             let note_failure =
                 |address| self.with_shelf(target, |shelf| shelf.addresses.note_failure(address));
             let opened = open(&addresses, deadline, note_failure).await?;
-            start(target, opened, deadline, held).await
+            let address = opened.1;
+            let started = start(target, opened, deadline, held).await;
+            // One that takes connections and then does not speak is no better than a dead one.
+            if started.is_err() {
+                note_failure(address);
+            }
+            started
         }
         .await;
         metrics.count_connect(match &connected {

@@ -19,6 +19,8 @@ pub(super) struct Shelf<B> {
     pub(super) metrics: UpstreamMetrics,
     idle: Vec<Idle<B>>,
     waiters: VecDeque<oneshot::Sender<Connection<B>>>,
+    /// Whether the last connection was closed for the sake of another worker.
+    is_others_turn: bool,
 }
 
 struct Idle<B> {
@@ -34,20 +36,17 @@ impl<B> Shelf<B> {
             metrics,
             idle: Vec::new(),
             waiters: VecDeque::new(),
+            is_others_turn: false,
         }
     }
 
     /// The connection that was used last, if it can be used again.
     pub(super) fn take(&mut self) -> Option<Connection<B>> {
-        if let Some(addresses) = self.addresses.changed() {
-            // The upstream has moved.
-            self.idle
-                .retain(|idle| addresses.contains(&idle.connection.address));
-        }
         let keepalive = self.target.settings().keepalive;
         while let Some(idle) = self.idle.pop() {
             if idle.since.elapsed() < keepalive
                 && idle.connection.is_usable()
+                && self.addresses.include(idle.connection.address)
                 && idle.connection.sender.is_ready()
             {
                 return Some(idle.connection);
@@ -57,9 +56,16 @@ impl<B> Shelf<B> {
     }
 
     /// Gives a connection to the one who has waited longest here, or keeps it. It is closed where
-    /// it is too old, or where another worker's requests wait for its slot.
+    /// it is too old, or its upstream has moved; and every second time where requests of other
+    /// workers wait as well, so that its slot goes to whoever has waited longest of all.
     pub(super) fn put(&mut self, mut connection: Connection<B>) {
-        if !connection.is_usable() {
+        if !connection.is_usable() || !self.addresses.include(connection.address) {
+            return;
+        }
+        self.waiters.retain(|waiter| !waiter.is_closed());
+        let others_wait = self.target.waiting() > self.waiters.len();
+        self.is_others_turn = others_wait && !self.is_others_turn;
+        if self.is_others_turn {
             return;
         }
         while let Some(waiter) = self.waiters.pop_front() {
@@ -68,7 +74,7 @@ impl<B> Shelf<B> {
                 Err(unwanted) => connection = unwanted,
             }
         }
-        if !self.target.is_wanted() {
+        if !others_wait {
             self.idle.push(Idle {
                 connection,
                 since: Instant::now(),
@@ -86,9 +92,8 @@ impl<B> Shelf<B> {
 
     /// Closes what is of no use any more, or of more use to another worker.
     pub(super) fn tidy(&mut self) {
-        if self.target.is_wanted() {
-            self.idle.clear();
-        }
+        let wanted = self.target.waiting().min(self.idle.len());
+        self.idle.drain(..wanted);
         let keepalive = self.target.settings().keepalive;
         self.idle
             .retain(|idle| idle.since.elapsed() < keepalive && idle.connection.is_usable());

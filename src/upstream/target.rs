@@ -149,9 +149,9 @@ impl Target {
         Some(waiting)
     }
 
-    /// Whether somebody waits for a slot.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    /// How many wait for a slot, of all workers.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// From now on this one is told when somebody waits.
