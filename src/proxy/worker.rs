@@ -4,6 +4,8 @@ use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::RequestBody;
 use super::request_id::RequestIds;
 use crate::clock::Clock;
@@ -25,15 +27,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with nothing done yet. Must be called on its own runtime.
+    /// A worker with nothing done yet, which takes sockets to upstreams out of what all workers
+    /// share. Must be called on its own runtime.
     pub fn new(
         snapshot: Arc<Snapshot>,
         clock: Clock,
         access_log: AccessLog,
         metrics: Arc<Metrics>,
+        upstream_sockets: Arc<Semaphore>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            pool: Pool::new(metrics.clone()),
+            pool: Pool::new(metrics.clone(), upstream_sockets),
             snapshot,
             clock,
             verifier: RefCell::new(Verifier::new(metrics.clone())),

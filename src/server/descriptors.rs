@@ -1,29 +1,41 @@
 //! File descriptors: as many as the system grants, and never the last one for a client.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-/// Raises the limit of this process as far as the system allows, and tells how many connections
-/// from clients fit: each may need another one to an upstream, and reading keys, resolving names
+/// How many sockets each side gets.
+pub(super) struct Room {
+    /// For clients. Those that do not fit wait in the kernel's queue, where they cost no descriptor.
+    pub(super) clients: usize,
+    /// For upstreams. A client of HTTP/2 may bring a hundred requests at once.
+    pub(super) upstreams: usize,
+}
+
+/// Raises the limit of this process as far as the system allows, and divides what there is: each
+/// connection from a client may need another one to an upstream, and reading keys, resolving names
 /// and answering the operator need some, too.
-///
-/// Those that do not fit wait in the kernel's queue, where they cost no descriptor.
-pub(super) fn room_for(connections: usize) -> usize {
+pub(super) fn room_for(connections: usize) -> Room {
     let Some(limit) = raise() else {
-        return connections;
+        return Room {
+            clients: connections,
+            upstreams: Semaphore::MAX_PERMITS,
+        };
     };
-    let room = usize::try_from(limit.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX);
-    if room >= connections {
-        return connections;
+    let usable = usize::try_from(limit.saturating_sub(RESERVED)).unwrap_or(usize::MAX);
+    let clients = connections.min(usable / 2).max(1);
+    if clients < connections {
+        warn!(
+            limit,
+            connections,
+            room = clients,
+            "the limit of file descriptors leaves room for fewer connections than [limits] connections; raise it (LimitNOFILE=, ulimit -n)"
+        );
     }
-    let room = room.max(1);
-    warn!(
-        limit,
-        connections,
-        room,
-        "the limit of file descriptors leaves room for fewer connections than [limits] connections; raise it (LimitNOFILE=, ulimit -n)"
-    );
-    room
+    Room {
+        clients,
+        upstreams: (usable - usable.min(clients)).clamp(1, Semaphore::MAX_PERMITS),
+    }
 }
 
 /// The limit in force; `None` if there is none.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::admin::AdminState;
 use crate::clock::Clock;
@@ -115,8 +115,10 @@ impl Gateway {
             running,
             log_writer: Some(log_writer),
         };
+        let room = descriptors::room_for(config.limits.connections);
+        let upstream_sockets = Arc::new(Semaphore::new(room.upstreams));
         let crowd = Crowd::new(
-            descriptors::room_for(config.limits.connections),
+            room.clients,
             config.limits.connections_per_address,
             config.listen.trusted_proxies.clone(),
         );
@@ -124,9 +126,10 @@ impl Gateway {
             let setting = setting(config, &metrics, &crowd, &gateway.phase);
             let (snapshot, metrics) = (snapshot.clone(), metrics.clone());
             let (clock, log) = (surroundings.clock.clone(), access_log.clone());
+            let sockets_upstream = upstream_sockets.clone();
             let alive = (alive.clone(), working.clone());
             gateway.spawn(format!("worker-{number}"), alive, setting, move || {
-                let worker = Worker::new(snapshot.clone(), clock, log, metrics);
+                let worker = Worker::new(snapshot.clone(), clock, log, metrics, sockets_upstream);
                 services(sockets, &snapshot, &worker)
             })?;
         }

@@ -33,6 +33,8 @@ pub(super) struct Connection<B> {
 pub(super) struct Held {
     /// One of the target's connections.
     pub(super) _slot: OwnedSemaphorePermit,
+    /// One of the process's sockets.
+    pub(super) _socket: OwnedSemaphorePermit,
     pub(super) _counted: OpenConnection,
 }
 

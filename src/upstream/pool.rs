@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::Target;
@@ -33,6 +33,8 @@ pub struct Pool<B> {
     shelves: RefCell<HashMap<usize, Shelf<B>>>,
     /// Told when another worker waits for a connection that we may have and not use.
     wanted: Arc<Notify>,
+    /// What all pools of the process may have open, whatever their targets allow.
+    sockets: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -47,7 +49,7 @@ pub struct Lease<B> {
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// All connections are in use, and too many requests wait for one, or this one has waited for
-    /// too long. It was not sent.
+    /// too long; or there are no sockets left. It was not sent.
     #[error("all connections to the upstream are in use")]
     Overloaded,
     /// No connection could be made; the request was not sent.
@@ -78,10 +80,11 @@ where
 {
     /// An empty pool. Must be called on the worker's runtime, where it also closes what has been
     /// idle for too long.
-    pub fn new(metrics: Arc<Metrics>) -> Rc<Self> {
+    pub fn new(metrics: Arc<Metrics>, sockets: Arc<Semaphore>) -> Rc<Self> {
         let pool = Rc::new(Self {
             shelves: RefCell::default(),
             wanted: Arc::default(),
+            sockets,
             metrics,
         });
         tokio::task::spawn_local(tidy(Rc::downgrade(&pool), pool.wanted.clone()));
@@ -142,7 +145,11 @@ where
                 Waited::Slot(slot) => slot,
             },
         };
-        self.connect(target, slot)
+        let sockets = self.sockets.clone();
+        let socket = sockets
+            .try_acquire_owned()
+            .map_err(|_| SendError::Overloaded)?;
+        self.connect(target, slot, socket)
             .await
             .map(Obtained::New)
             .map_err(SendError::Unreachable)
@@ -171,11 +178,13 @@ where
         &self,
         target: &Arc<Target>,
         slot: OwnedSemaphorePermit,
+        socket: OwnedSemaphorePermit,
     ) -> Result<Connection<B>, ConnectError> {
         let metrics = self.with_shelf(target, |shelf| shelf.metrics.clone());
         let deadline = Instant::now() + target.settings().connect_timeout;
         let held = Held {
             _slot: slot,
+            _socket: socket,
             _counted: metrics.open_connection(),
         };
         let connected = async {

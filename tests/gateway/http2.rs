@@ -683,3 +683,95 @@ async fn one_bad_stream_leaves_the_others_alone() {
         .collect();
     assert_eq!(reasons, [200, 401, 400, 404, 200]);
 }
+
+/// Sends a PING every now and then until the gateway closes; `false` if it never does.
+async fn is_closed_despite_pings(frames: &mut Frames) -> bool {
+    // Fewer than would be a flood.
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let closed = async {
+        while frames.send(&frame(PING, 0, 0, b"pingpong")).await {
+            // The answer to it, or what else there is to say.
+            if frames.next().await.is_none() {
+                break;
+            }
+            pace.tick().await;
+        }
+    };
+    timeout(PATIENCE, closed).await.is_ok()
+}
+
+#[tokio::test]
+async fn t121_pings_do_not_keep_a_connection_that_asks_for_nothing() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream)
+        .extra("[limits]\nheader_timeout = \"300ms\"\nidle_timeout = \"300ms\"\nbody_timeout = \"300ms\"\n")
+        .start();
+    let mut never_asked = Frames::connect(&gateway).await;
+    assert!(is_closed_despite_pings(&mut never_asked).await);
+    let mut asked_once = Frames::connect(&gateway).await;
+    let head = request("GET", &[]);
+    asked_once
+        .send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &head))
+        .await;
+    assert!(is_closed_despite_pings(&mut asked_once).await);
+}
+
+#[tokio::test]
+async fn t117_a_stream_that_stalls_is_reset_and_no_other() {
+    let upstream = Script::start(|mut line| async move {
+        let head = line.head().await.unwrap();
+        line.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+            .await;
+        if head.contains("/quiet") {
+            line.rest().await;
+        }
+        while line.send([b'x'; 16 * 1024]).await {}
+    })
+    .await;
+    let gateway = Start::to(&upstream.url())
+        .extra("[limits]\nbody_timeout = \"300ms\"\nheader_timeout = \"300ms\"\n")
+        .start();
+    // With room for what one of its streams does not take.
+    let stream = TcpStream::connect(gateway.https()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = tls(&gateway, &[b"h2"]).connect(name, stream).await.unwrap();
+    let (client, connection) = h2::client::Builder::new()
+        .initial_connection_window_size(1024 * 1024)
+        .handshake::<_, bytes::Bytes>(stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let mut ask = |path: &str| {
+        let request = Request::get(format!("https://localhost/public/{path}"));
+        let (answer, _) = client
+            .send_request(request.body(()).unwrap(), true)
+            .unwrap();
+        answer
+    };
+    let (stalled, quiet, moving) = (ask("stalled"), ask("quiet"), ask("moving"));
+    let mut stalled = stalled.await.unwrap().into_body();
+    let quiet = quiet.await.unwrap();
+    let mut moving = moving.await.unwrap().into_body();
+    // One is read all the time, one not at all, one has nothing to say.
+    let reading = tokio::spawn(async move {
+        while let Some(Ok(data)) = moving.data().await {
+            moving.flow_control().release_capacity(data.len()).unwrap();
+        }
+    });
+    let event = gateway.event().await;
+    assert_eq!(event["path"], "/public/stalled");
+    assert_eq!(event["reason"], "client_stalled");
+    let reset = loop {
+        match stalled.data().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error.reason(),
+            None => break None,
+        }
+    };
+    assert_eq!(reset, Some(Reason::CANCEL));
+    assert!(!reading.is_finished(), "the moving one was ended as well");
+    reading.abort();
+    drop((quiet, client));
+    gateway.events(3).await;
+}
