@@ -7,9 +7,8 @@
 # jotgate writes no file, so the root may be read-only, and it needs no capability.
 # deploy/compose.yaml has all of this together.
 
-# Pinned to a minor version, which is that of rust-version in Cargo.toml. Debian 12, because the
-# program must not be linked against a newer glibc than that of the second stage. For a release, pin
-# both images by digest as well.
+# Pinned to a minor version, which is that of rust-version in Cargo.toml. For a release, pin it by
+# digest as well.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 
@@ -19,23 +18,24 @@ ENV AWS_LC_SYS_USE_SYSTEM=0
 
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-COPY deploy/third-party deploy/
+COPY deploy/third-party deploy/image-root deploy/
 
 # What is downloaded and compiled stays in the builder's cache, and out of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo build --release --locked --bin jotgate \
     && install -D -m 0755 target/release/jotgate /out/usr/bin/jotgate \
+    && deploy/image-root /out \
     && install -d /out/usr/share/doc/jotgate \
     && deploy/third-party > /out/usr/share/doc/jotgate/third-party.txt
 
 COPY LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md /out/usr/share/doc/jotgate/
 
-# Why not `scratch` with a static program: that would be another libc than the one all tests run on,
-# with another resolver and a slower allocator, and the system's certificate authorities, which
-# upstreams over TLS are checked with, would have to come from somewhere. This image is glibc, those
-# authorities and a user; no shell, no package manager.
-FROM gcr.io/distroless/cc-debian12:nonroot
+# Nothing but what was laid out above: the program, the three libraries of glibc that it is linked
+# with, the certificate authorities that upstreams over TLS are checked with, and a user; no shell, no
+# package manager. Why no static program: that would be another libc than the one all tests run on,
+# with another resolver and a slower allocator.
+FROM scratch
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="jotgate" \
 
 COPY --from=build /out/ /
 
-# The image's `nonroot`, as numbers: what forbids root wants to see that it is not 0.
+# Its `nonroot`, as numbers: what forbids root wants to see that it is not 0.
 USER 65532:65532
 
 # https and http of config/examples/container.toml: above 1024, so that no capability is needed.

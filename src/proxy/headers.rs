@@ -1,8 +1,10 @@
-//! Header hygiene, both directions. The only file that adds or removes forwarded fields.
+//! Header hygiene, both directions. The only place that adds or removes forwarded fields.
 //!
 //! The rule towards the upstream: first everything goes that the client had no business sending,
 //! in every spelling and on every line; then what we observed ourselves is written; last of all
 //! the identity, so that nothing a client sends can follow it, precede it or take it away.
+
+mod trailers;
 
 use std::net::IpAddr;
 
@@ -16,6 +18,9 @@ use super::websocket::Challenge;
 use crate::observe::RequestId;
 use crate::policy::{Permit, ReservedNames};
 use crate::trust::TrustedProxies;
+
+use trailers::announced;
+pub(super) use trailers::{Announced, rewrite_response_trailers};
 
 /// What a route and a connection say about the fields of one request.
 pub(super) struct RequestRules<'a> {
@@ -94,18 +99,6 @@ pub(super) fn name_answer(headers: &mut HeaderMap, id: &RequestId) {
     headers.insert(X_REQUEST_ID, id.field().clone());
 }
 
-/// Trailer fields that were announced and may pass (RFC 9110 §6.5.1).
-#[derive(Debug, Default)]
-pub(super) struct Announced(Vec<HeaderName>);
-
-impl Announced {
-    /// What of these trailer fields may pass; `None` if there is nothing.
-    pub(super) fn of(&self, mut trailers: HeaderMap) -> Option<HeaderMap> {
-        remove_where(&mut trailers, |name| !self.0.contains(name));
-        (!trailers.is_empty()).then_some(trailers)
-    }
-}
-
 /// Turns the client's fields into what the upstream gets. Returns the trailer fields that may
 /// follow.
 pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>) -> Announced {
@@ -155,15 +148,6 @@ pub(super) fn rewrite_response(headers: &mut HeaderMap) {
     }
 }
 
-/// Turns the upstream's trailer fields into what the client gets; `None` if there is nothing.
-///
-/// HTTP/2 needs no announcement. For HTTP/1.1 hyper sends only what was announced, and only to a
-/// client that said that it takes trailers (RFC 9110 §6.5.1).
-pub(super) fn rewrite_response_trailers(mut trailers: HeaderMap) -> Option<HeaderMap> {
-    remove_where(&mut trailers, |name| !may_trail(name));
-    (!trailers.is_empty()).then_some(trailers)
-}
-
 /// Turns the fields of an upstream's 101 into what the client gets.
 pub(super) fn rewrite_switch(headers: &mut HeaderMap, upgrade: &Upgrade, protocol: &HeaderValue) {
     rewrite_response(headers);
@@ -200,29 +184,6 @@ fn is_unforgeable(name: &HeaderName, rules: &RequestRules<'_>) -> bool {
         || text.starts_with("x-forwarded-")
         || REWRITTEN.contains(&text)
         || (rules.limits_methods && METHOD_OVERRIDES.contains(&text))
-}
-
-/// What `Trailer` announces and may trail, anew in one line, if there is any.
-fn announced(
-    headers: &HeaderMap,
-    may_pass: impl Fn(&HeaderName) -> bool,
-) -> Option<(HeaderValue, Announced)> {
-    if !headers.contains_key(header::TRAILER) {
-        return None;
-    }
-    let names: Vec<HeaderName> = list(headers, &header::TRAILER)
-        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-        .filter(|name| may_trail(name) && may_pass(name))
-        .collect();
-    let texts: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
-    let line = HeaderValue::from_str(&texts.join(", ")).ok()?;
-    (!names.is_empty()).then_some((line, Announced(names)))
-}
-
-/// Whether a field may come after the body: one that decides about nothing by then
-/// (RFC 9110 §6.5.1).
-fn may_trail(name: &HeaderName) -> bool {
-    !is_hop_by_hop(name.as_str()) && !NEVER_TRAILING.contains(&name.as_str())
 }
 
 /// The members of a list field on all its lines, in lower case and without parameters.
@@ -367,33 +328,6 @@ const HOP_BY_HOP: [&str; 10] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-];
-
-/// Fields that decide where a message goes or ends, who may see it, and how it is to be read: all
-/// of that is settled before its body begins.
-const NEVER_TRAILING: [&str; 22] = [
-    "age",
-    "authorization",
-    "cache-control",
-    "content-encoding",
-    "content-length",
-    "content-range",
-    "content-type",
-    "cookie",
-    "date",
-    "expect",
-    "expires",
-    "host",
-    "location",
-    "max-forwards",
-    "pragma",
-    "range",
-    "retry-after",
-    "set-cookie",
-    "strict-transport-security",
-    "vary",
-    "warning",
-    "www-authenticate",
 ];
 
 /// Fields by which proxies tell upstreams where a request came from, beside `X-Forwarded-*`, and
