@@ -316,7 +316,7 @@ impl Report {
         }
         self.write_times(&mut text)?;
         match self.signature_bytes {
-            Some(bytes) => writeln!(text, "signature: {bytes} bytes, not checked")?,
+            Some(bytes) => writeln!(text, "signature: {bytes} bytes, not checked so far")?,
             None => writeln!(text, "signature: none that can be read")?,
         }
         if !self.warnings.is_empty() {

@@ -84,7 +84,7 @@ fn verify(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<(), &'
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\nby this configuration")?;
+        writeln!(f, "\nnow checked by this configuration")?;
         match &self.issuer {
             Some(issuer) => writeln!(f, "  issuer   {} ({})", issuer.name, issuer.iss)?,
             None => writeln!(f, "  issuer   none has this iss")?,
