@@ -24,7 +24,8 @@ pub(super) fn room_for(connections: usize) -> Room {
     };
     let usable = usize::try_from(limit.saturating_sub(RESERVED)).unwrap_or(usize::MAX);
     let clients = connections.min(usable / 2).max(1);
-    if clients < connections {
+    // What is reserved may well come out of what the defaults ask for; nobody has to act on that.
+    if clients < connections - connections / 10 {
         warn!(
             limit,
             connections,

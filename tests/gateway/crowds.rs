@@ -241,3 +241,45 @@ async fn p19_more_clients_than_file_descriptors_leave_room_for_upstreams_and_the
         "one of the routes, one of the limit: {written}"
     );
 }
+
+#[tokio::test]
+async fn p17_p18_an_idle_connection_takes_little_and_the_next_one_takes_no_more() {
+    const HALF: u64 = 400;
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream).extra(&format!("[limits]\n{PARKS_SOON}"));
+    let process = Process::start(start, "info");
+    let mut crowd = Vec::new();
+    let mut measured = vec![process.resident()];
+    for half in 1..=2 {
+        for _ in 0..HALF {
+            let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+            let mut client = connect.await;
+            works(&mut client).await;
+            crowd.push(client);
+        }
+        let parked = format!(
+            "jotgate_connections_in_state{{state=\"parked\"}} {}\n",
+            half * HALF
+        );
+        let all_parked = async {
+            loop {
+                let mut operator = H1::plain(process.admin).await;
+                if operator.get("/metrics", &[]).await.text().contains(&parked) {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, all_parked)
+            .await
+            .expect("some are not parked");
+        measured.push(process.resident());
+    }
+    let each = |from: usize| measured[from + 1].saturating_sub(measured[from]) / HALF;
+    assert!(each(1) <= 32 * 1024, "{} bytes each", each(1));
+    // The first ones pay for what all share.
+    assert!(each(1) <= each(0) + 4 * 1024, "{} and {}", each(0), each(1));
+    for client in &mut crowd {
+        works(client).await;
+    }
+    println!("{} and {} bytes for each idle connection", each(0), each(1));
+}

@@ -298,7 +298,7 @@ async fn the_end_cuts_at_once() {
 }
 
 #[tokio::test]
-async fn t153_a_panic_is_one_requests_500_and_nobody_elses() {
+async fn t153_p27_a_panic_is_one_requests_500_and_nobody_elses() {
     let stage = Stage::open().await;
     let to = stage.url();
     // The clock is asked twice by a request with a token: for its event, then for its claims.
