@@ -61,9 +61,11 @@ impl Process {
         }
         let mut found = [None, None];
         while found.contains(&None) {
-            let line: String = lines
-                .recv_timeout(PATIENCE)
-                .unwrap_or_else(|_| panic!("it ended: {}", written.lock().unwrap()));
+            let Ok(line) = lines.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("it does not listen: {}", written.lock().unwrap());
+            };
             for (address, listener) in found.iter_mut().zip(["https", "admin"]) {
                 if line.contains(&format!("listener=\"{listener}\"")) {
                     let text = line.split("address=").nth(1).unwrap();
