@@ -191,6 +191,20 @@ fn wish(path: &str, more: &str) -> String {
 
 const SMUGGLED: &str = "GET /ws/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
+/// A client and an upstream that have agreed on a WebSocket and said nothing on it yet.
+async fn switched(gateway: &TestGateway, upstream: &Stage) -> (H1, H1<TcpStream>) {
+    let mut client = gateway.h1().await;
+    client.send(wish("/open/chat", "")).await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    line.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    )
+    .await;
+    assert_eq!(client.head_answer().await.status, 101);
+    (client, line)
+}
+
 #[tokio::test]
 async fn t129_an_upgrade_without_a_token_reaches_nobody() {
     let upstream = Upstream::start().await;
@@ -340,15 +354,7 @@ async fn p9_the_drain_says_goodbye_to_a_websocket_and_lets_it_answer() {
 async fn a_goodbye_waits_for_the_end_of_the_frame_under_way() {
     let upstream = Stage::open().await;
     let gateway = start(&upstream.url()).start();
-    let mut client = gateway.h1().await;
-    client.send(wish("/open/chat", "")).await;
-    let mut line = upstream.enter().await;
-    line.head_text().await;
-    line.send(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-    )
-    .await;
-    assert_eq!(client.head_answer().await.status, 101);
+    let (mut client, mut line) = switched(&gateway, &upstream).await;
     line.send(b"\x82\x05he").await;
     assert_eq!(client.bytes(4).await, b"\x82\x05he");
     gateway.gateway.drain();
@@ -428,15 +434,7 @@ async fn any_protocol_passes_byte_for_byte_and_half_closed() {
 async fn an_upstream_that_does_not_read_holds_the_client_back() {
     let upstream = Stage::open().await;
     let gateway = start(&upstream.url()).start();
-    let mut client = gateway.h1().await;
-    client.send(wish("/open/chat", "")).await;
-    let mut line = upstream.enter().await;
-    line.head_text().await;
-    line.send(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-    )
-    .await;
-    client.head_answer().await;
+    let (mut client, _line) = switched(&gateway, &upstream).await;
     // More than all kernels on the way can hold; then it must stand still.
     let block = vec![0; 1024 * 1024];
     let mut sent = 0;
@@ -551,15 +549,7 @@ async fn a_stream_becomes_a_websocket_only_where_the_route_and_the_upstream_agre
 async fn p28_a_client_that_vanishes_takes_its_tunnel_along() {
     let upstream = Stage::open().await;
     let gateway = start(&upstream.url()).start();
-    let mut client = gateway.h1().await;
-    client.send(wish("/open/chat", "")).await;
-    let mut line: H1<TcpStream> = upstream.enter().await;
-    line.head_text().await;
-    line.send(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-    )
-    .await;
-    client.head_answer().await;
+    let (client, mut line) = switched(&gateway, &upstream).await;
     drop(client);
     let mut end = [0; 1];
     let read = timeout(PATIENCE, line.stream.read(&mut end)).await.unwrap();
