@@ -29,6 +29,7 @@ pub mod crypto;
 pub mod json;
 pub mod keys;
 pub mod observe;
+mod pieces;
 pub mod policy;
 pub mod proxy;
 pub mod route;

@@ -104,12 +104,8 @@ impl Delivery {
         self.cut.get()
     }
 
-    /// Resolves when it is to be ended.
-    pub async fn until_cut(&self) {
-        std::future::poll_fn(|cx| self.poll_cut(cx)).await;
-    }
-
-    fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Ready when it is to be ended.
+    pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         if self.cut.get().is_some() {
             return Poll::Ready(());
         }

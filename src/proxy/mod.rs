@@ -18,7 +18,7 @@ mod worker;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -27,7 +27,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub use body::{RequestBody, ResponseBody};
-pub use delivery::Cut;
+pub use delivery::{Cut, Delivery};
 pub use downstream::{Downstream, InFlight, Peer, Secured};
 pub use tunnel::Tunnel;
 pub use worker::Worker;
@@ -90,7 +90,11 @@ pub async fn handle(arrival: Arrival) -> Response<ResponseBody> {
         body,
         mut exchange,
     } = arrival;
-    match contain_panics(respond(&mut parts, body, &mut exchange)).await {
+    let outcome = {
+        let responding = pin!(respond(&mut parts, body, &mut exchange));
+        contain_panics(responding).await
+    };
+    match outcome {
         Some(Ok(Reply::Answer(response))) => exchange.answer(response),
         Some(Ok(Reply::Switch(head, switch))) => {
             let client = parts.extensions.remove();
@@ -161,8 +165,9 @@ fn server_options() -> Response<body::Source> {
 }
 
 /// Runs a future; `None` if it panicked. Whatever it had borrowed is still ours to answer with.
-async fn contain_panics<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+///
+/// It is lent, not given: a future that is moved into another one has its place in both.
+async fn contain_panics<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),

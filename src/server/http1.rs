@@ -27,6 +27,7 @@ use super::crowd::Parking;
 use super::head_lines::LineEnds;
 use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
+use crate::pieces::Pieces;
 use crate::proxy::{Cut, Downstream, Tunnel};
 
 /// How long each state of a connection may last.
@@ -73,20 +74,22 @@ pub(super) async fn serve<S>(
     let _running = downstream.run();
     let mut read = Bytes::new();
     loop {
-        match converse(stream, read, &answer, &downstream, &mut manner).await {
-            Turn::Over(stream, last_word) => return linger(stream, last_word).await,
+        // Boxed, as are the other states of which a connection is in one at most: a parked one
+        // should take no more room than waiting needs.
+        let turn = Box::pin(converse(stream, read, &answer, &downstream, &mut manner));
+        match turn.await {
+            Turn::Over(stream, last_word) => return Box::pin(linger(stream, last_word)).await,
             Turn::Cut => return,
             Turn::Switched(stream, unread, tunnel) => {
-                return tunnel
-                    .run(stream, unread, manner.phase.reached(Phase::Draining))
-                    .await;
+                let draining = manner.phase.reached(Phase::Draining);
+                return Box::pin(tunnel.run(stream, unread, draining)).await;
             }
             Turn::Idle(idle, unread) => (stream, read) = (idle, unread),
         }
         if read.is_empty() {
             match park(&mut stream, &downstream, &mut manner).await {
                 Wait::Goes(first) => read = Bytes::copy_from_slice(&[first]),
-                Wait::Ends => return linger(stream, b"").await,
+                Wait::Ends => return Box::pin(linger(stream, b"")).await,
                 // Somebody waits for its place.
                 Wait::GivesWay => {
                     let _ = timeout(LINGER / 10, stream.shutdown()).await;
@@ -122,6 +125,7 @@ where
 {
     let (deadlines, heads) = (manner.deadlines, manner.heads);
     let activity = Activity::of_heads();
+    let stream = Pieces::for_buffer(READ_BUFFER_BYTES, stream);
     let io = TokioIo::new(Watched::new(stream, read, activity.clone()));
     let service = service_fn(|request: Request<Incoming>| {
         let line_ends = activity.head_completed(request.body());
@@ -188,6 +192,7 @@ where
     let was_in_head = activity.is_in_head();
     let parts = connection.into_parts();
     let (stream, unread) = parts.io.into_inner().into_parts(parts.read_buf);
+    let stream = stream.into_inner();
     match ended {
         // What is unread without being part of a head is empty lines.
         Ended::Idle if !was_in_head => Turn::Idle(stream, Bytes::new()),
@@ -231,7 +236,8 @@ fn builder(header_timeout: Duration, heads: HeadLimits) -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_header_size(heads.bytes)
-        .max_buf_size(MAX_BUFFER_BYTES);
+        // What hyper holds of an answer that the client does not take, too.
+        .max_buf_size(heads.bytes.max(LEAST_BUFFER_BYTES));
     // Said outright, hyper would find room for them anew at every request.
     if heads.fields != HYPERS_FIELDS {
         builder.max_headers(heads.fields);
@@ -355,8 +361,11 @@ pub(super) const PARK_AFTER: Duration = Duration::from_secs(1);
 /// As many fields as hyper has room for of its own accord.
 const HYPERS_FIELDS: usize = 100;
 
-/// hyper's read and write buffers; a head must fit.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// hyper refuses to do with less.
+const LEAST_BUFFER_BYTES: usize = 8 * 1024;
+
+/// hyper's buffer for reading, as far as bodies go: one record of TLS.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// How much is thrown away after the last answer: more than kernels have on the way, and than
 /// most clients write before they read.

@@ -1,8 +1,8 @@
 //! One HTTP/2 connection's life.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
@@ -18,7 +19,7 @@ use super::http1::Manner;
 use super::phase::Phase;
 use super::stream::{Activity, Watched};
 use super::vigil::{Verdict, Vigil};
-use crate::proxy::Downstream;
+use crate::proxy::{Delivery, Downstream};
 
 /// Serves one connection to its end.
 ///
@@ -64,7 +65,7 @@ where
 }
 
 /// What was just changed must be polled once to take effect.
-fn poll_again(cx: &std::task::Context<'_>) -> Poll<()> {
+fn poll_again(cx: &Context<'_>) -> Poll<()> {
     cx.waker().wake_by_ref();
     Poll::Pending
 }
@@ -97,15 +98,31 @@ impl<F: Future<Output: 'static> + 'static> Executor<F> for LocalExecutor {
                 tokio::task::spawn_local(future);
             }
             Some(delivery) => {
-                tokio::task::spawn_local(async move {
-                    tokio::select! {
-                        biased;
-                        () = delivery.until_cut() => {}
-                        _ = future => {}
-                    }
-                });
+                tokio::task::spawn_local(Cuttable { delivery, future });
             }
         }
+    }
+}
+
+pin_project! {
+    /// A stream's task, for as long as its answer is not cut. Not an `async` block: that would
+    /// hold the future twice, as what it was given and as what it waits for.
+    struct Cuttable<F> {
+        delivery: Rc<Delivery>,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Cuttable<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.delivery.poll_cut(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        this.future.poll(cx).map(drop)
     }
 }
 

@@ -8,8 +8,10 @@ mod head_lines;
 mod http1;
 mod http2;
 mod listen;
+mod memory;
 mod phase;
 mod proxy_header;
+mod room;
 mod stream;
 mod vigil;
 mod worker;
@@ -115,7 +117,7 @@ impl Gateway {
             running,
             log_writer: Some(log_writer),
         };
-        let room = descriptors::room_for(config.limits.connections);
+        let room = room::room_for(config.limits.connections);
         let upstream_sockets = Arc::new(Semaphore::new(room.upstreams));
         let crowd = Crowd::new(
             room.clients,

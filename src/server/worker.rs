@@ -199,7 +199,8 @@ impl Gate {
         let setting = &self.setting;
         let within = deadline.duration_since(Instant::now());
         let counted = setting.metrics.enter(ConnectionState::Handshake);
-        let handshake = acceptor.accept(stream, within).await;
+        // Boxed, like everything that a connection does only once: it lives on without the room.
+        let handshake = Box::pin(acceptor.accept(stream, within)).await;
         drop(counted);
         setting.metrics.count_handshake(outcome(&handshake));
         let Established {
@@ -223,7 +224,7 @@ impl Gate {
         let (answer, manner) = (self.answer.clone(), self.manner());
         match protocol {
             Protocol::Http1 => http1::serve(stream, answer, downstream, manner).await,
-            Protocol::Http2 => http2::serve(stream, answer, downstream, manner).await,
+            Protocol::Http2 => Box::pin(http2::serve(stream, answer, downstream, manner)).await,
         }
     }
 }

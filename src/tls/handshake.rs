@@ -92,10 +92,11 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = timeout(within, self.handshake(stream))
+        let mut stream = timeout(within, self.handshake(stream))
             .await
             .map_err(|_| HandshakeError::TimedOut)??;
-        let (_, connection) = stream.get_ref();
+        let (_, connection) = stream.get_mut();
+        connection.set_buffer_limit(Some(BUFFER_BYTES));
         let server_name = connection.server_name().map(str::to_ascii_lowercase);
         let protocol = match connection.alpn_protocol() {
             Some(HTTP2) => Protocol::Http2,
@@ -148,6 +149,9 @@ fn classify(error: io::Error) -> HandshakeError {
         None => HandshakeError::Broken(error),
     }
 }
+
+/// What TLS holds of an answer that the client does not take: two records.
+const BUFFER_BYTES: usize = 32 * 1024;
 
 /// A fatal `unrecognized_name` (RFC 8446 §6, RFC 6066 §3), in a record that is not encrypted yet.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];

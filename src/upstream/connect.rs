@@ -17,6 +17,7 @@ use tracing::debug;
 use super::Target;
 use crate::crypto;
 use crate::observe::{Connect, OpenConnection};
+use crate::pieces::Pieces;
 
 /// A connection to an upstream. Dropping it closes it at once, whatever is still under way on it.
 pub(super) struct Connection<B> {
@@ -160,7 +161,7 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_BUFFER_BYTES)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Pieces::for_buffer(MAX_BUFFER_BYTES, stream)))
         .await
         .map_err(|error| ConnectError::Refused(io::Error::other(error)))?;
     let name = target.name().clone();
@@ -179,7 +180,7 @@ const LEAST_SHARE: Duration = Duration::from_secs(1);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// What is held of a body that the other side does not take, and the largest head of an answer.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
+const MAX_BUFFER_BYTES: usize = 32 * 1024;
 
 /// How old a connection may become: the setting, less or more by up to a tenth, so that
 /// connections that began together do not end together.

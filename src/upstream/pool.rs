@@ -149,7 +149,8 @@ where
         let socket = sockets
             .try_acquire_owned()
             .map_err(|_| SendError::Overloaded)?;
-        self.connect(target, slot, socket)
+        // Boxed, because it is rare and would make every request's future three times as large.
+        Box::pin(self.connect(target, slot, socket))
             .await
             .map(Obtained::New)
             .map_err(SendError::Unreachable)

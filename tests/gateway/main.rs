@@ -27,6 +27,7 @@ mod identity;
 mod keys;
 mod life;
 mod manual;
+mod memory;
 mod probe;
 mod proxy_protocol;
 mod redirect;

@@ -1,0 +1,113 @@
+//! Memory: how much this process may use, so that clients cannot use more.
+
+use std::fs::read_to_string;
+use std::path::{Path, PathBuf};
+
+/// How many connections have room, each with the one to an upstream that it may need; `None`
+/// where the system does not say how much memory there is.
+pub(super) fn room() -> Option<usize> {
+    let bytes = limit(Path::new("/"))?;
+    Some(usize::try_from(bytes / CONNECTION_BYTES).unwrap_or(usize::MAX))
+}
+
+/// The least of what the machine has and what the process's control groups allow, in bytes.
+/// `root` is the root of the file system.
+fn limit(root: &Path) -> Option<u64> {
+    let machine = read_to_string(root.join("proc/meminfo")).ok();
+    let machine = machine.as_deref().and_then(total);
+    let groups = read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let groups = groups.lines().filter_map(|line| allowed(root, line));
+    machine.into_iter().chain(groups).min()
+}
+
+/// What `/proc/meminfo` says of the whole, in bytes.
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// What one control group and those above it allow, in bytes; `line` is one of
+/// `/proc/self/cgroup` (cgroups(7)). A container may see its own group as the topmost one, under a
+/// path that does not exist there, so that each part of the path is tried.
+fn allowed(root: &Path, line: &str) -> Option<u64> {
+    let mut parts = line.splitn(3, ':');
+    let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let (top, file) = if number == "0" && controllers.is_empty() {
+        ("sys/fs/cgroup", "memory.max")
+    } else if controllers.split(',').any(|name| name == "memory") {
+        ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+    } else {
+        return None;
+    };
+    let top = root.join(top);
+    let group: PathBuf = top.join(path.trim_start_matches('/'));
+    let groups = group.ancestors().take_while(|path| path.starts_with(&top));
+    groups
+        .filter_map(|group| read_to_string(group.join(file)).ok()?.trim().parse().ok())
+        .min()
+}
+
+/// What a connection takes at most with what it is connected to, if neither side takes anything of
+/// what the other one sends: measured are 200 KiB.
+const CONNECTION_BYTES: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    /// A root with these files.
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:  2097152 kB\nMemFree: 1 kB\n");
+
+    #[test]
+    fn a_machine_without_groups_has_what_it_has() {
+        assert_eq!(limit(root(&[MACHINE]).path()), Some(2048 * MIB));
+        assert_eq!(limit(root(&[]).path()), None);
+    }
+
+    #[test]
+    fn a_group_and_those_above_it_bound_it() {
+        let own = ("proc/self/cgroup", "0::/system.slice/jotgate.service\n");
+        let files = [
+            MACHINE,
+            own,
+            (
+                "sys/fs/cgroup/system.slice/jotgate.service/memory.max",
+                "max\n",
+            ),
+            ("sys/fs/cgroup/system.slice/memory.max", "268435456\n"),
+        ];
+        assert_eq!(limit(root(&files).path()), Some(256 * MIB));
+    }
+
+    #[test]
+    fn a_container_that_sees_its_group_as_the_top_is_bound_too() {
+        let own = ("proc/self/cgroup", "0::/../elsewhere/pod\n");
+        let files = [MACHINE, own, ("sys/fs/cgroup/memory.max", "134217728\n")];
+        assert_eq!(limit(root(&files).path()), Some(128 * MIB));
+    }
+
+    #[test]
+    fn groups_of_the_first_version_bound_it_and_none_does_not() {
+        let own = ("proc/self/cgroup", "5:cpu,cpuacct:/a\n3:memory:/a\n0::/b\n");
+        let unlimited = "9223372036854771712\n";
+        let top = "sys/fs/cgroup/memory/memory.limit_in_bytes";
+        let group = "sys/fs/cgroup/memory/a/memory.limit_in_bytes";
+        let files = [MACHINE, own, (top, unlimited), (group, "67108864\n")];
+        assert_eq!(limit(root(&files).path()), Some(64 * MIB));
+        let files = [MACHINE, own, (top, unlimited), (group, unlimited)];
+        assert_eq!(limit(root(&files).path()), Some(2048 * MIB));
+    }
+}

@@ -1,0 +1,44 @@
+//! How many connections there is room for, on either side.
+
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use super::{descriptors, memory};
+
+/// How many sockets each side gets.
+pub(super) struct Room {
+    /// For clients. Those that do not fit wait in the kernel's queue, where they cost nothing.
+    pub(super) clients: usize,
+    /// For upstreams. A client of HTTP/2 may bring a hundred requests at once.
+    pub(super) upstreams: usize,
+}
+
+/// Divides what there is: each connection from a client may need another one to an upstream, and
+/// as much memory as both take when nobody reads.
+pub(super) fn room_for(connections: usize) -> Room {
+    let sockets = descriptors::room().unwrap_or(usize::MAX);
+    let memory = memory::room().unwrap_or(usize::MAX).max(1);
+    let by_descriptors = (sockets / 2).max(1);
+    let clients = connections.min(by_descriptors).min(memory);
+    // What is reserved may well come out of what the defaults ask for; nobody has to act on that.
+    if by_descriptors < connections - connections / 10 {
+        warn!(
+            sockets,
+            connections,
+            room = clients,
+            "the limit of file descriptors leaves room for fewer connections than [limits] connections; raise it (LimitNOFILE=, ulimit -n)"
+        );
+    }
+    if memory < connections {
+        info!(
+            connections,
+            room = clients,
+            "the memory this process may use leaves room for fewer connections than [limits] connections"
+        );
+    }
+    let upstreams = (sockets - sockets.min(clients)).min(memory);
+    Room {
+        clients,
+        upstreams: upstreams.clamp(1, Semaphore::MAX_PERMITS),
+    }
+}

@@ -1,0 +1,147 @@
+//! What clients can make the gateway hold.
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::harness::{H1, PATIENCE, Process, Script, Start, Upstream};
+
+const PUBLIC: &str = "GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+async fn connect(process: &Process) -> H1 {
+    H1::connect_to(process.https, &process.authority, Some("localhost")).await
+}
+
+async fn works(client: &mut H1) {
+    client.send(PUBLIC).await;
+    assert_eq!(client.answer().await.status, 200);
+}
+
+/// What is sent without end, by whom.
+#[derive(Debug, Clone, Copy)]
+enum Flood {
+    Downloads,
+    Uploads,
+}
+
+/// The most memory that each of many bodies takes while its receiver takes nothing of it, until
+/// the gateway gives it up.
+async fn each_takes(flood: Flood) -> u64 {
+    const CROWD: usize = 100;
+    let upstream = Script::start(move |mut line| async move {
+        while let Some(head) = line.head().await {
+            if head.contains(" /public/x ") {
+                line.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .await;
+                continue;
+            }
+            match flood {
+                Flood::Uploads => std::future::pending().await,
+                Flood::Downloads => {
+                    line.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+                        .await;
+                    while line.send(vec![b'x'; 64 * 1024]).await {}
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let to = upstream.url();
+    let start = Start::routes(&format!(
+        "[[route]]\npath = \"/public/\"\nto = \"{to}\"\nauth = \"public\"\ntimeout = \"2s\"\n"
+    ));
+    let process = Process::start(start.extra("[limits]\nbody_timeout = \"2s\"\n"), "info");
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut client = connect(&process).await;
+        works(&mut client).await;
+        crowd.push(client);
+    }
+    let before = process.resident();
+    let mut busy = tokio::task::JoinSet::new();
+    for mut client in crowd {
+        busy.spawn(async move {
+            match flood {
+                Flood::Downloads => {
+                    client.send(PUBLIC.replace("/x", "/flood")).await;
+                }
+                Flood::Uploads => {
+                    let head = "POST /public/flood HTTP/1.1\r\nHost: localhost\r\n";
+                    client
+                        .send(format!("{head}Content-Length: 1000000000\r\n\r\n"))
+                        .await;
+                    let block = vec![b'x'; 64 * 1024];
+                    while client.stream.write_all(&block).await.is_ok() {}
+                }
+            }
+            client
+        });
+    }
+    let reason = match flood {
+        Flood::Downloads => "client_stalled",
+        Flood::Uploads => "upstream_timeout",
+    };
+    let all_given_up = tokio::task::spawn_blocking(move || {
+        for _ in 0..CROWD {
+            process.wait_for(reason);
+        }
+        process.peak()
+    });
+    (all_given_up.await.unwrap() - before) / CROWD as u64
+}
+
+#[tokio::test]
+async fn p16_an_answer_that_nobody_reads_takes_little() {
+    let each = each_takes(Flood::Downloads).await;
+    println!("{each} bytes for each answer that nobody reads");
+    assert!(each <= 224 * 1024, "{each} bytes each");
+}
+
+#[tokio::test]
+async fn p20_an_upload_that_nobody_reads_takes_little() {
+    let each = each_takes(Flood::Uploads).await;
+    println!("{each} bytes for each upload that nobody reads");
+    assert!(each <= 176 * 1024, "{each} bytes each");
+}
+
+#[tokio::test]
+async fn p17_p18_an_idle_connection_takes_little_and_the_next_one_takes_no_more() {
+    const HALF: u64 = 400;
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream)
+        .extra("[limits]\nheader_timeout = \"200ms\"\nidle_timeout = \"1h\"\n");
+    let process = Process::start(start, "info");
+    let mut crowd = Vec::new();
+    let mut measured = vec![process.resident()];
+    for half in 1..=2 {
+        for _ in 0..HALF {
+            let mut client = connect(&process).await;
+            works(&mut client).await;
+            crowd.push(client);
+        }
+        let parked = format!(
+            "jotgate_connections_in_state{{state=\"parked\"}} {}\n",
+            half * HALF
+        );
+        let all_parked = async {
+            loop {
+                let mut operator = H1::plain(process.admin).await;
+                if operator.get("/metrics", &[]).await.text().contains(&parked) {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, all_parked)
+            .await
+            .expect("some are not parked");
+        measured.push(process.resident());
+    }
+    let each = |from: usize| measured[from + 1].saturating_sub(measured[from]) / HALF;
+    assert!(each(1) <= 20 * 1024, "{} bytes each", each(1));
+    // The first ones pay for what all share.
+    assert!(each(1) <= each(0) + 4 * 1024, "{} and {}", each(0), each(1));
+    for client in &mut crowd {
+        works(client).await;
+    }
+    println!("{} and {} bytes for each idle connection", each(0), each(1));
+}
