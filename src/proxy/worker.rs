@@ -4,15 +4,13 @@ use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::RequestBody;
 use super::request_id::RequestIds;
 use crate::clock::Clock;
 use crate::observe::{AccessEvent, AccessLog, Metrics, RequestId, WorkerMetrics};
 use crate::snapshot::Snapshot;
 use crate::token::Verifier;
-use crate::upstream::Pool;
+use crate::upstream::{Pool, Slots};
 
 /// One worker's belongings: its connections upstream, its verified tokens, its counters.
 pub struct Worker {
@@ -34,7 +32,7 @@ impl Worker {
         clock: Clock,
         access_log: AccessLog,
         metrics: Arc<Metrics>,
-        upstream_sockets: Arc<Semaphore>,
+        upstream_sockets: Arc<Slots>,
     ) -> Rc<Self> {
         Rc::new(Self {
             pool: Pool::new(metrics.clone(), upstream_sockets),

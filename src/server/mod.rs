@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::admin::AdminState;
 use crate::clock::Clock;
@@ -31,6 +31,7 @@ use crate::observe::{AccessLog, AccessLogWriter, Inventory, Listener, Metrics, R
 use crate::proxy::Worker;
 use crate::snapshot::Snapshot;
 use crate::trust::TrustedProxies;
+use crate::upstream::Slots;
 
 use answer::Answer;
 use crowd::Crowd;
@@ -118,7 +119,8 @@ impl Gateway {
             log_writer: Some(log_writer),
         };
         let room = room::room_for(config.limits.connections);
-        let upstream_sockets = Arc::new(Semaphore::new(room.upstreams));
+        // One more request may wait for each.
+        let upstream_sockets = Arc::new(Slots::new(room.upstreams, room.upstreams));
         let crowd = Crowd::new(
             room.clients,
             config.limits.connections_per_address,

@@ -7,12 +7,14 @@ mod addresses;
 mod connect;
 mod pool;
 mod shelf;
+mod slots;
 mod target;
 mod tls;
 mod url;
 
 pub use connect::ConnectError;
 pub use pool::{Lease, Pool, SendError};
+pub use slots::Slots;
 pub use target::{Resolution, Settings, Target};
 pub use tls::{ClientConfigs, ClientTls, ClientTlsError};
 pub use url::{Origin, Scheme, TargetUrl, TargetUrlError};

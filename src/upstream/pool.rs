@@ -7,7 +7,7 @@
 //!
 //! Connections are each worker's own; how many there may be is counted for the whole process. A
 //! request for which there is none left waits, first come, first served, until one is handed back
-//! or closed.
+//! or closed; connections that nobody uses are closed for it, whatever their target.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::Target;
 use super::connect::{ConnectError, Connection, Held, open, start};
 use super::shelf::Shelf;
+use super::slots::Slots;
 use super::target::Resolution;
 use crate::observe::{Connect, Metrics};
 use crate::policy::Permit;
@@ -34,7 +35,7 @@ pub struct Pool<B> {
     /// Told when another worker waits for a connection that we may have and not use.
     wanted: Arc<Notify>,
     /// What all pools of the process may have open, whatever their targets allow.
-    sockets: Arc<Semaphore>,
+    sockets: Arc<Slots>,
     metrics: Arc<Metrics>,
 }
 
@@ -80,10 +81,12 @@ where
 {
     /// An empty pool. Must be called on the worker's runtime, where it also closes what has been
     /// idle for too long.
-    pub fn new(metrics: Arc<Metrics>, sockets: Arc<Semaphore>) -> Rc<Self> {
+    pub fn new(metrics: Arc<Metrics>, sockets: Arc<Slots>) -> Rc<Self> {
+        let wanted = Arc::new(Notify::new());
+        sockets.add_idler(&wanted);
         let pool = Rc::new(Self {
             shelves: RefCell::default(),
-            wanted: Arc::default(),
+            wanted,
             sockets,
             metrics,
         });
@@ -133,9 +136,9 @@ where
 
     /// A connection that is ours alone: a new one, or one that somebody hands on while we wait.
     async fn obtain(&self, target: &Arc<Target>) -> Result<Obtained<B>, SendError> {
-        let slot = match target.slots().clone().try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => match self.wait(target).await? {
+        let slot = match target.slots().try_take() {
+            Some(slot) => slot,
+            None => match self.wait(target).await? {
                 Waited::Connection(mut connection) => {
                     // It has just had an answer, and hyper may not be through with that. If it has
                     // gone in the meantime, sending will tell.
@@ -145,10 +148,10 @@ where
                 Waited::Slot(slot) => slot,
             },
         };
-        let sockets = self.sockets.clone();
-        let socket = sockets
-            .try_acquire_owned()
-            .map_err(|_| SendError::Overloaded)?;
+        let socket = match self.sockets.try_take() {
+            Some(socket) => socket,
+            None => self.wait_for_socket(target.settings().wait).await?,
+        };
         // Boxed, because it is rare and would make every request's future three times as large.
         Box::pin(self.connect(target, slot, socket))
             .await
@@ -156,16 +159,25 @@ where
             .map_err(SendError::Unreachable)
     }
 
+    /// A socket of those that all targets share. Connections that nobody uses give way.
+    async fn wait_for_socket(&self, within: Duration) -> Result<OwnedSemaphorePermit, SendError> {
+        let begun = Instant::now();
+        let _waiting = self.sockets.join_queue().ok_or(SendError::Overloaded)?;
+        let socket = timeout(within, self.sockets.take()).await;
+        self.metrics.observe_upstream_wait(begun.elapsed());
+        socket.ok().flatten().ok_or(SendError::Overloaded)
+    }
+
     async fn wait(&self, target: &Arc<Target>) -> Result<Waited<B>, SendError> {
         let begun = Instant::now();
-        let waiting = target.join_queue().ok_or(SendError::Overloaded)?;
+        let waiting = target.slots().join_queue().ok_or(SendError::Overloaded)?;
         let handed = self.with_shelf(target, Shelf::wait);
-        let slot = target.slots().clone().acquire_owned();
+        let slot = target.slots().take();
         let obtained = timeout(target.settings().wait, async {
             tokio::select! {
                 biased;
                 Ok(connection) = handed => Some(Waited::Connection(connection)),
-                Ok(slot) = slot => Some(Waited::Slot(slot)),
+                Some(slot) = slot => Some(Waited::Slot(slot)),
                 else => None,
             }
         })
@@ -237,7 +249,7 @@ where
         let shelf = shelves
             .entry(Arc::as_ptr(target).addr())
             .or_insert_with(|| {
-                target.add_idler(&self.wanted);
+                target.slots().add_idler(&self.wanted);
                 Shelf::new(target.clone(), self.metrics.upstream(target.name()))
             });
         act(shelf)
@@ -254,7 +266,8 @@ where
     /// wants closed is dropped here, not kept.
     pub fn give_back(self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.with_shelf(&self.target, |shelf| shelf.put(self.connection));
+            let are_scarce = pool.sockets.waiting() > 0;
+            pool.with_shelf(&self.target, |shelf| shelf.put(self.connection, are_scarce));
         }
     }
 }
@@ -270,8 +283,9 @@ async fn tidy<B>(pool: Weak<Pool<B>>, wanted: Arc<Notify>) {
             () = wanted.notified() => {}
         }
         let Some(pool) = pool.upgrade() else { return };
+        let mut wanted = pool.sockets.waiting();
         pool.shelves.borrow_mut().retain(|_, shelf| {
-            shelf.tidy();
+            wanted -= shelf.tidy(wanted).min(wanted);
             !shelf.is_forgotten()
         });
     }

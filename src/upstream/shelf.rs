@@ -58,12 +58,14 @@ impl<B> Shelf<B> {
     /// Gives a connection to the one who has waited longest here, or keeps it. It is closed where
     /// it is too old, or its upstream has moved; and every second time where requests of other
     /// workers wait as well, so that its slot goes to whoever has waited longest of all.
-    pub(super) fn put(&mut self, mut connection: Connection<B>) {
+    ///
+    /// Nothing is kept idle while sockets `are_scarce`.
+    pub(super) fn put(&mut self, mut connection: Connection<B>, are_scarce: bool) {
         if !connection.is_usable() || !self.addresses.include(connection.address) {
             return;
         }
         self.waiters.retain(|waiter| !waiter.is_closed());
-        let others_wait = self.target.waiting() > self.waiters.len();
+        let others_wait = self.target.slots().waiting() > self.waiters.len();
         self.is_others_turn = others_wait && !self.is_others_turn;
         if self.is_others_turn {
             return;
@@ -74,7 +76,7 @@ impl<B> Shelf<B> {
                 Err(unwanted) => connection = unwanted,
             }
         }
-        if !others_wait {
+        if !others_wait && !are_scarce {
             self.idle.push(Idle {
                 connection,
                 since: Instant::now(),
@@ -90,13 +92,17 @@ impl<B> Shelf<B> {
         given
     }
 
-    /// Closes what is of no use any more, or of more use to another worker.
-    pub(super) fn tidy(&mut self) {
-        let wanted = self.target.waiting().min(self.idle.len());
-        self.idle.drain(..wanted);
+    /// Closes what is of no use any more, or of more use to another worker or, up to `wanted`,
+    /// to another target. Returns how many of these there were.
+    pub(super) fn tidy(&mut self, wanted: usize) -> usize {
+        let closed = wanted
+            .max(self.target.slots().waiting())
+            .min(self.idle.len());
+        self.idle.drain(..closed);
         let keepalive = self.target.settings().keepalive;
         self.idle
             .retain(|idle| idle.since.elapsed() < keepalive && idle.connection.is_usable());
+        closed
     }
 
     /// Whether nobody else knows the target any more, and nothing is left of it here.

@@ -1,12 +1,12 @@
 //! One upstream as the whole process knows it: its addresses, its limits, who waits for it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::watch;
 
+use super::slots::Slots;
 use super::tls::ClientTls;
 use super::url::Origin;
 
@@ -36,10 +36,7 @@ pub struct Target {
     settings: Settings,
     tls: Option<ClientTls>,
     resolution: watch::Sender<Resolution>,
-    slots: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    /// Those that may hold connections which nobody uses.
-    idlers: Mutex<Vec<Weak<Notify>>>,
+    slots: Slots,
 }
 
 /// What is known of a target's addresses.
@@ -53,9 +50,6 @@ pub enum Resolution {
     Failed,
 }
 
-/// One request that waits for a connection.
-pub(super) struct Waiting<'t>(&'t Target);
-
 impl Target {
     /// One that nobody has connected to. `tls` must be there for an `https` origin.
     pub fn new(origin: Origin, settings: Settings, tls: Option<ClientTls>) -> Self {
@@ -65,10 +59,8 @@ impl Target {
         });
         Self {
             name: origin.to_string().into(),
-            slots: Arc::new(Semaphore::new(settings.max_connections)),
+            slots: Slots::new(settings.max_connections, settings.max_waiting),
             resolution: watch::Sender::new(resolution),
-            waiting: AtomicUsize::new(0),
-            idlers: Mutex::default(),
             origin,
             settings,
             tls,
@@ -129,41 +121,7 @@ impl Target {
     }
 
     /// What a connection takes as long as it lives.
-    pub(super) const fn slots(&self) -> &Arc<Semaphore> {
+    pub(super) const fn slots(&self) -> &Slots {
         &self.slots
-    }
-
-    /// Joins those that wait for a slot, unless there are too many. Whoever holds connections
-    /// that nobody uses is told.
-    pub(super) fn join_queue(&self) -> Option<Waiting<'_>> {
-        let others = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Waiting(self);
-        if others >= self.settings.max_waiting {
-            return None;
-        }
-        for idler in &*self.idlers.lock().unwrap_or_else(PoisonError::into_inner) {
-            if let Some(idler) = idler.upgrade() {
-                idler.notify_one();
-            }
-        }
-        Some(waiting)
-    }
-
-    /// How many wait for a slot, of all workers.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// From now on this one is told when somebody waits.
-    pub(super) fn add_idler(&self, idler: &Arc<Notify>) {
-        let mut idlers = self.idlers.lock().unwrap_or_else(PoisonError::into_inner);
-        idlers.retain(|idler| idler.strong_count() > 0);
-        idlers.push(Arc::downgrade(idler));
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

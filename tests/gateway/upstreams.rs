@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jotgate::control::Resolver;
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 use tokio::time::timeout;
 
-use crate::harness::{Authority, PATIENCE, Stage, Start, TestGateway, TlsFront, Upstream};
+use crate::harness::{
+    Authority, H1, PATIENCE, Process, Script, Stage, Start, TestGateway, TlsFront, Upstream,
+};
 
 /// A public route to this target, with these keys of its own.
 fn route(to: &str, more: &str) -> String {
@@ -287,6 +289,49 @@ async fn a_connection_that_one_worker_keeps_is_given_up_when_another_wants_its_p
     }
     // Spread over four workers, these could not all have used one connection.
     assert!(upstream.connections() > 1);
+}
+
+#[tokio::test]
+async fn p19_connections_that_one_upstream_keeps_give_way_to_those_of_another() {
+    // What is left of 128 descriptors after what is reserved; clients get the other half.
+    const SOCKETS: usize = 32;
+    let all_have_come = Arc::new(Barrier::new(SOCKETS));
+    let crowded = Script::start(move |mut line| {
+        let all_have_come = all_have_come.clone();
+        async move {
+            while line.head().await.is_some() {
+                all_have_come.wait().await;
+                line.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .await;
+            }
+        }
+    })
+    .await;
+    let other = Upstream::start().await;
+    let start = Start::routes(&format!(
+        "[[route]]\npath = \"/crowded/\"\nto = \"{}\"\nauth = \"public\"\n\
+         [[route]]\npath = \"/other/\"\nto = \"{}\"\nauth = \"public\"\n\
+         [upstream]\nkeepalive = \"1h\"\nwait = \"10s\"\n",
+        crowded.url(),
+        other.url()
+    ));
+    let process = Process::start_with_descriptors(start, "info", 128);
+    let mut clients = Vec::new();
+    for _ in 0..SOCKETS {
+        let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+        let mut client = connect.await;
+        client
+            .send("GET /crowded/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    // Every socket is kept for the first upstream, on one worker or the other.
+    for client in &mut clients {
+        assert_eq!(client.get("/other/x", &[]).await.status, 200);
+    }
 }
 
 #[tokio::test]
