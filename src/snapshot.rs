@@ -4,13 +4,17 @@
 //! names: a key that does not parse, a certificate that does not fit. It opens no socket and
 //! resolves no name.
 
+mod inventory;
+mod live;
 mod targets;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::clock::{Clock, NumericDate};
 use crate::config::{
     self, CertificatePair, Config, HostHeader, KeyMaterial, Limits, Place, Problem, Problems,
     UnknownSni,
@@ -25,10 +29,14 @@ use crate::token::{Accepted, TrustedIssuer};
 use crate::trust::TrustedProxies;
 use crate::upstream::Target;
 
+pub use live::{Current, Live, View};
+
 /// One state of the gateway.
 pub struct Snapshot {
     /// Which one it is, counted from 1.
     pub generation: u64,
+    /// When it was made.
+    pub since: NumericDate,
     /// Which route a request takes.
     pub routes: Table<Arc<Route>>,
     /// Every upstream, once.
@@ -53,31 +61,46 @@ pub struct Snapshot {
     pub public_port: u16,
     /// Our name in `Via`, which tells us our own requests when they come back.
     pub pseudonym: String,
+    /// How long requests in flight may take once the drain has begun.
+    pub drain: Duration,
+    /// How long idle connections stay open then.
+    pub drain_idle: Duration,
     hsts: Option<HeaderValue>,
 }
 
 impl Snapshot {
     /// Builds the state that a configuration asks for. Every problem with the files that it names
     /// is added to `problems`; `None` if there are errors, in the configuration or in the files.
-    pub fn build(config: &Config, problems: &mut Problems) -> Option<Self> {
+    ///
+    /// What is as it was in the `previous` state is that very thing: keys, so that the tokens
+    /// which they verified stay verified; targets, so that their connections stay open; the
+    /// secret of TLS tickets, so that sessions can be resumed.
+    pub fn build(
+        config: &Config,
+        previous: Option<&Self>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let certificates = load_certificates(config, problems);
         let issuers: Vec<_> = config
             .issuers
             .iter()
-            .map(|issuer| load_issuer(issuer, problems))
+            .map(|issuer| load_issuer(issuer, previous, problems))
             .collect();
-        let targets = targets::load(config, problems);
+        let known = previous.map_or(&[][..], |previous| &previous.targets);
+        let targets = targets::load(config, known, problems);
         if problems.has_errors() {
             return None;
         }
         let issuers: Vec<Arc<TrustedIssuer>> = issuers.into_iter().flatten().collect();
         let refuse_unknown = config.tls.unknown_sni == UnknownSni::Refuse;
         let certificates = Arc::new(Certificates::new(certificates, refuse_unknown));
-        let acceptor = Acceptor::new(certificates.clone(), config.tls.min_version)
+        let tickets = previous.map(|previous| previous.acceptor.tickets());
+        let acceptor = Acceptor::new(certificates.clone(), config.tls.min_version, tickets)
             .map_err(|error| problems.push(Problem::of_root(format!("no TLS: {error}"))))
             .ok()?;
         Some(Self {
-            generation: 1,
+            generation: previous.map_or(1, |previous| previous.generation + 1),
+            since: Clock::system().numeric_date(),
             targets: targets::distinct(&targets),
             routes: routes(config, &issuers, targets),
             reserved: reserved(config),
@@ -89,7 +112,13 @@ impl Snapshot {
             limits: config.limits.clone(),
             log_subject: config.log.subject,
             public_port: config.listen.public_port,
-            pseudonym: format!("jotgate-{:08x}", u32::from_ne_bytes(crypto::random())),
+            // Requests that are under way through somebody else must know us when they come back.
+            pseudonym: previous.map_or_else(
+                || format!("jotgate-{:08x}", u32::from_ne_bytes(crypto::random())),
+                |previous| previous.pseudonym.clone(),
+            ),
+            drain: config.server.drain,
+            drain_idle: config.server.drain_idle,
             hsts: config.tls.hsts.clone(),
         })
     }
@@ -130,7 +159,11 @@ fn load_certificates(config: &Config, problems: &mut Problems) -> Vec<Certificat
     certificates
 }
 
-fn load_issuer(issuer: &config::Issuer, problems: &mut Problems) -> Option<Arc<TrustedIssuer>> {
+fn load_issuer(
+    issuer: &config::Issuer,
+    previous: Option<&Snapshot>,
+    problems: &mut Problems,
+) -> Option<Arc<TrustedIssuer>> {
     let (loaded, places) = match &issuer.keys {
         KeyMaterial::Public(sources) => {
             let values: Vec<KeySource> = sources.iter().map(|s| s.value.clone()).collect();
@@ -142,7 +175,14 @@ fn load_issuer(issuer: &config::Issuer, problems: &mut Problems) -> Option<Arc<T
             vec![path.place.clone()],
         ),
     };
-    let keys = judge(issuer, loaded, &places, problems)?;
+    let mut keys = judge(issuer, loaded, &places, problems)?;
+    let known = previous.and_then(|previous| {
+        let mut known = previous.issuers.iter();
+        known.find(|known| *known.name == *issuer.name && known.iss == issuer.iss)
+    });
+    if let Some(known) = known {
+        keys.adopt(&known.keys);
+    }
     Some(Arc::new(TrustedIssuer {
         name: issuer.name.as_str().into(),
         iss: issuer.iss.clone(),
@@ -256,4 +296,17 @@ fn access(route: &config::Route, config: &Config, issuers: &[Arc<TrustedIssuer>]
 fn reserved(config: &Config) -> ReservedNames {
     let rules = config.routes.iter().flat_map(|route| &route.identity);
     rules.map(|rule| rule.header().clone()).collect()
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// One without routes, issuers and certificates.
+    pub(crate) fn of_nothing() -> Self {
+        let source = config::Source {
+            path: "nothing.toml".into(),
+            text: String::new(),
+        };
+        let (config, _) = config::parse(&source);
+        Self::build(&config, None, &mut Problems::default()).unwrap()
+    }
 }

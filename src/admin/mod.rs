@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::observe::{Metrics, Phase, Readiness};
+use crate::snapshot::Live;
 
 /// What the answers are made from.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The phase behind `/readyz`.
     pub readiness: Readiness,
+    /// What is in force.
+    pub live: Live,
 }
 
 /// Answers `method` on `path`, which is without its query.
@@ -26,7 +29,7 @@ pub fn respond(method: &Method, path: &str, state: &AdminState) -> Response<Full
     let answer = match path {
         "/" => Answer::text(StatusCode::OK, INDEX),
         "/livez" => Answer::text(StatusCode::OK, "ok\n"),
-        "/readyz" => ready(state.readiness.phase()),
+        "/readyz" => ready(state),
         "/metrics" => Answer {
             status: StatusCode::OK,
             content_type: OPEN_METRICS,
@@ -45,10 +48,13 @@ pub fn respond(method: &Method, path: &str, state: &AdminState) -> Response<Full
     response
 }
 
-fn ready(phase: Phase) -> Answer {
-    match phase {
+fn ready(state: &AdminState) -> Answer {
+    match state.readiness.phase() {
         Phase::Starting => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting\n"),
-        Phase::Ready => Answer::text(StatusCode::OK, "ready\n"),
+        Phase::Ready => Answer {
+            body: Bytes::from(format!("ready\n{}", state.live.snapshot().describe())),
+            ..Answer::text(StatusCode::OK, "")
+        },
         Phase::Draining => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready: draining\n"),
     }
 }
@@ -102,7 +108,7 @@ const INDEX: &str = "\
 jotgate
 
 /livez    the process runs
-/readyz   new requests are welcome
+/readyz   new requests are welcome, and what is in force
 /metrics  counts and times, as OpenMetrics text
 ";
 const NOT_FOUND: &str = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"GET / lists what there is"}"#;
@@ -116,11 +122,13 @@ mod tests {
 
     use super::*;
     use crate::observe::DurationsOf;
+    use crate::snapshot::Snapshot;
 
     fn state() -> AdminState {
         let readiness = Readiness::starting();
         AdminState {
             metrics: Arc::new(Metrics::new(&readiness, DurationsOf::All)),
+            live: Live::new(Arc::new(Snapshot::of_nothing())),
             readiness,
         }
     }
@@ -159,7 +167,7 @@ mod tests {
         };
         assert_eq!(readyz(), (503, "not ready: starting\n".into()));
         state.readiness.ready();
-        assert_eq!(readyz(), (200, "ready\n".into()));
+        assert!(matches!(readyz(), (200, text) if text.starts_with("ready\ngeneration 1 since ")));
         assert!(
             ask(Method::GET, "/metrics", &state)
                 .1

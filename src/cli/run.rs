@@ -3,66 +3,26 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::{UNUSABLE, colored, fail};
 use crate::clock::Clock;
-use crate::config::{self, Config, Problems, Source, SourceError};
-use crate::control::{ControlPlane, Resolver};
+use crate::config::SourceError;
+use crate::control::{self, ControlPlane, Resolver};
 use crate::observe;
 use crate::server::{Gateway, StartError, Surroundings};
-use crate::snapshot::Snapshot;
+use crate::snapshot::Live;
 
-/// A configuration with everything that it names loaded, and nothing bound yet.
-pub struct Loaded {
-    /// What the file says.
-    pub config: Config,
-    /// What was built from it.
-    pub snapshot: Arc<Snapshot>,
-    /// Warnings; there are no errors.
-    pub problems: Problems,
-    /// The file itself.
-    pub source: Source,
-}
-
-/// Why there is nothing to serve.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] config::SourceError),
-    /// The file, or what it names, has errors.
-    #[error("{}", problems.render(file, false))]
-    Problems {
-        /// All of them.
-        problems: Problems,
-        /// The file they are in.
-        file: Box<Source>,
-    },
-}
+pub use crate::control::{LoadError, Loaded};
 
 /// Reads a configuration and loads every key and certificate that it names.
 ///
 /// # Errors
 /// [`LoadError`] with every problem there is.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let source = Source::read(path)?;
-    let (config, mut problems) = config::parse(&source);
-    match Snapshot::build(&config, &mut problems) {
-        Some(snapshot) => Ok(Loaded {
-            config,
-            snapshot: Arc::new(snapshot),
-            problems,
-            source,
-        }),
-        None => Err(LoadError::Problems {
-            problems,
-            file: Box::new(source),
-        }),
-    }
+    control::load(path, None)
 }
 
 /// Starts a gateway, and what goes on beside it.
@@ -74,7 +34,8 @@ pub fn start(
     surroundings: Surroundings,
     resolver: Resolver,
 ) -> Result<(Gateway, ControlPlane), StartError> {
-    let gateway = Gateway::start(&loaded.config, loaded.snapshot.clone(), surroundings)?;
+    let live = Live::new(loaded.snapshot.clone());
+    let gateway = Gateway::start(&loaded.config, &live, surroundings)?;
     let targets = loaded.snapshot.targets.clone();
     let control = ControlPlane::start(targets, resolver, loaded.config.resolve)?;
     Ok((gateway, control))
@@ -96,7 +57,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
 
 /// Shows why a configuration cannot be used, on stderr.
 pub(super) fn report(error: &LoadError) -> ExitCode {
-    if let LoadError::Problems { problems, file } = error {
+    if let LoadError::Problems { problems, file, .. } = error {
         let shown = problems.render(file, colored(&io::stderr()));
         let _ = io::stderr().write_all(shown.as_bytes());
         return ExitCode::from(UNUSABLE);

@@ -1,5 +1,6 @@
 //! The control plane: what is done beside the requests, on a thread of its own.
 
+mod load;
 mod resolve;
 
 use std::io;
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::upstream::Target;
 
+pub use load::{LoadError, Loaded, load};
 pub use resolve::Resolver;
 
 /// The running control plane. It ends when it is dropped.

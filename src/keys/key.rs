@@ -27,6 +27,8 @@ pub struct Key {
     origin: Origin,
     expires: Option<NumericDate>,
     decoding: DecodingKey,
+    /// The SHA-256 of what it is made of; of a secret too, and so never to be shown.
+    digest: [u8; 32],
 }
 
 impl Key {
@@ -93,16 +95,16 @@ impl Key {
             });
         }
         let decoding = material.check()?;
-        let thumbprint =
-            Some(URL_SAFE_NO_PAD.encode(crypto::sha256(material.canonical_jwk().as_bytes())));
+        let digest = crypto::sha256(material.canonical_jwk().as_bytes());
         Ok(Self {
             kid: None,
-            thumbprint,
+            thumbprint: Some(URL_SAFE_NO_PAD.encode(digest)),
             algorithms,
             description,
             origin,
             expires: None,
             decoding,
+            digest,
         })
     }
 
@@ -146,7 +148,18 @@ impl Key {
             origin,
             expires: None,
             decoding: DecodingKey::from_secret(secret),
+            digest: crypto::sha256(secret),
         })
+    }
+
+    /// Whether it is the same key under the same name for the same algorithms, read from the same
+    /// place.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest
+            && self.kid == other.kid
+            && self.algorithms == other.algorithms
+            && self.expires == other.expires
+            && self.origin == other.origin
     }
 
     /// The same key out of a certificate that ends then.

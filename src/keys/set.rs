@@ -61,6 +61,22 @@ impl KeySet {
             .filter_map(|key| key.kid().or(key.thumbprint()))
     }
 
+    /// Takes over the keys of an earlier set that are still the same, so that they are
+    /// [contained](Self::contains) in both.
+    pub fn adopt(&mut self, earlier: &Self) {
+        for key in &mut self.keys {
+            let name = key.kid().or(key.thumbprint());
+            let known = match name {
+                Some(name) => earlier.find(name),
+                // A secret is alone in its set.
+                None => earlier.keys.first(),
+            };
+            if let Some(known) = known.filter(|known| known.is_same(key)) {
+                *key = known.clone();
+            }
+        }
+    }
+
     /// The same keys for fewer algorithms, as an issuer's `algorithms` wants it.
     ///
     /// # Errors

@@ -43,13 +43,12 @@ pub(super) struct Admission {
 pub(super) fn admit(
     parts: &Parts,
     body: &Incoming,
+    snapshot: &Snapshot,
     exchange: &mut Exchange,
 ) -> Result<Admitted, Rejection> {
-    let worker = exchange.worker().clone();
-    let snapshot = worker.snapshot();
     check_fields(parts, body, snapshot)?;
     let head = RequestHead::parse(parts).map_err(Rejection::Head)?;
-    exchange.addressed(head.host());
+    exchange.addressed(head.host(), snapshot);
     check_direction(head.host(), exchange.downstream())?;
     if head.is_about_the_server() {
         return Ok(Admitted::Server);

@@ -18,6 +18,7 @@ use super::rejection::Rejection;
 use super::tunnel::End;
 use super::worker::Worker;
 use crate::observe::{AccessEvent, RequestId};
+use crate::snapshot::Snapshot;
 use crate::token::{Refusal, VerifiedToken};
 
 /// One request and its answer. Dropping it writes the access event.
@@ -41,8 +42,9 @@ impl Exchange {
         body: &Incoming,
         downstream: &Rc<Downstream>,
         worker: &Rc<Worker>,
+        snapshot: &Snapshot,
     ) -> Self {
-        let believed = downstream.believed(&worker.snapshot().trusted_proxies);
+        let believed = downstream.believed(&snapshot.trusted_proxies);
         let origin = headers::origin(downstream.peer.ip(), &parts.headers, believed);
         let request_id = believed
             .and_then(|_| headers::request_id(&parts.headers))
@@ -54,7 +56,7 @@ impl Exchange {
                 method: parts.method.clone(),
                 host: raw_host(parts),
                 path: parts.uri.path().to_owned(),
-                ..blank_event(request_id, downstream, worker)
+                ..blank_event(request_id, downstream, worker, snapshot.generation)
             },
             origin,
             worker: worker.clone(),
@@ -92,9 +94,9 @@ impl Exchange {
     }
 
     /// Notes the host, once it is known to be one.
-    pub(super) fn addressed(&mut self, host: &str) {
+    pub(super) fn addressed(&mut self, host: &str, snapshot: &Snapshot) {
         if self.downstream.secured.is_some() {
-            self.hsts = self.worker.snapshot().hsts_for(host).cloned();
+            self.hsts = snapshot.hsts_for(host).cloned();
         }
     }
 
@@ -264,6 +266,7 @@ pub(super) fn blank_event(
     request_id: RequestId,
     downstream: &Downstream,
     worker: &Worker,
+    generation: u64,
 ) -> AccessEvent {
     AccessEvent {
         time: worker.clock().now(),
@@ -280,7 +283,7 @@ pub(super) fn blank_event(
         issuer: None,
         kid: None,
         subject: None,
-        generation: worker.snapshot().generation,
+        generation,
         duration: Duration::ZERO,
         upstream: None,
         bytes_in: 0,

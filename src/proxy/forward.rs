@@ -1,6 +1,7 @@
 //! A permit becomes a request upstream, and what comes back becomes an answer.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -17,6 +18,9 @@ use super::exchange::Exchange;
 use super::headers::{Framing, RequestRules, rewrite_request, rewrite_response, rewrite_switch};
 use super::rejection::Rejection;
 use super::upgrade::{Upgrade, is_websocket};
+use crate::policy::Permit;
+use crate::route::Route;
+use crate::snapshot::Snapshot;
 use crate::upstream::{ConnectError, Lease, SendError};
 
 /// Leave of an upstream to use a connection for something else than HTTP.
@@ -26,35 +30,78 @@ pub(super) struct Switch {
     pub(super) is_websocket: bool,
 }
 
-/// Forwards an admitted request and waits for the head of the answer.
-///
-/// # Errors
-/// The [`Rejection`]s from [`BodyTooLarge`](Rejection::BodyTooLarge) on.
-///
-/// # Cancellation
-/// A client that goes away drops the future, and with it the request upstream.
-pub(super) async fn forward(
+/// An admitted request in the form in which its upstream gets it.
+pub(super) struct Forwarding {
+    request: Request<RequestBody>,
+    route: Arc<Route>,
+    permit: Permit,
+    upgrade: Option<Upgrade>,
+    body_timeout: Duration,
+}
+
+/// Makes of an admitted request what its upstream gets.
+pub(super) fn begin(
     admission: Admission,
     parts: &mut Parts,
     body: Incoming,
     upgrade: Option<Upgrade>,
-    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    exchange: &Exchange,
+) -> Forwarding {
+    Forwarding {
+        request: upstream_request(
+            &admission,
+            parts,
+            body,
+            upgrade.as_ref(),
+            snapshot,
+            exchange,
+        ),
+        route: admission.route,
+        permit: admission.permit,
+        upgrade,
+        body_timeout: snapshot.limits.body_timeout,
+    }
+}
+
+impl Forwarding {
+    /// Sends the request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// The [`Rejection`]s from [`BodyTooLarge`](Rejection::BodyTooLarge) on.
+    ///
+    /// # Cancellation
+    /// A client that goes away drops the future, and with it the request upstream.
+    pub(super) async fn answered(self, exchange: &mut Exchange) -> Result<Reply, Rejection> {
+        let Self {
+            request,
+            route,
+            permit,
+            upgrade,
+            body_timeout,
+        } = self;
+        let worker = exchange.worker().clone();
+        let progress = exchange.progress().clone();
+        let asked = Instant::now();
+        let answer = tokio::select! {
+            answer = worker.pool().send(&permit, &route.target, request) => answer,
+            rejection = too_late(&progress, route.timeout, body_timeout) => return Err(rejection),
+        };
+        let (response, lease) = answer.map_err(|error| {
+            debug!(route = %route.name, why = %chain(&error), "no answer from the upstream");
+            blame(&progress, &error)
+        })?;
+        exchange.upstream_took(asked.elapsed());
+        conclude(response, lease, upgrade)
+    }
+}
+
+/// What an upstream's answer comes to.
+fn conclude(
+    response: Response<Incoming>,
+    lease: Lease<RequestBody>,
+    upgrade: Option<Upgrade>,
 ) -> Result<Reply, Rejection> {
-    let worker = exchange.worker().clone();
-    let progress = exchange.progress().clone();
-    let route = &admission.route;
-    let body_timeout = worker.snapshot().limits.body_timeout;
-    let request = upstream_request(&admission, parts, body, upgrade.as_ref(), exchange);
-    let asked = Instant::now();
-    let answer = tokio::select! {
-        answer = worker.pool().send(&admission.permit, &route.target, request) => answer,
-        rejection = too_late(&progress, route.timeout, body_timeout) => return Err(rejection),
-    };
-    let (response, lease) = answer.map_err(|error| {
-        debug!(route = %route.name, why = %chain(&error), "no answer from the upstream");
-        blame(&progress, &error)
-    })?;
-    exchange.upstream_took(asked.elapsed());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Unless it was asked for, it is no answer.
         let upgrade = upgrade.ok_or(Rejection::UpstreamBroken)?;
@@ -107,10 +154,10 @@ fn upstream_request(
     parts: &mut Parts,
     body: Incoming,
     upgrade: Option<&Upgrade>,
+    snapshot: &Snapshot,
     exchange: &Exchange,
 ) -> Request<RequestBody> {
     let route = &admission.route;
-    let snapshot = exchange.worker().snapshot();
     let mut headers = std::mem::take(&mut parts.headers);
     let announced = rewrite_request(
         &mut headers,

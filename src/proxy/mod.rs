@@ -33,10 +33,11 @@ pub use tunnel::Tunnel;
 pub use worker::Worker;
 
 use crate::observe::AccessEvent;
+use crate::snapshot::Current;
 
 use admit::{Admitted, admit};
 use exchange::Exchange;
-use forward::{Switch, forward};
+use forward::Switch;
 use rejection::Rejection;
 use upgrade::Upgrade;
 
@@ -46,6 +47,8 @@ pub struct Arrival {
     parts: Parts,
     body: Incoming,
     exchange: Exchange,
+    /// What it is decided by, from its first check to the last.
+    snapshot: Current,
 }
 
 impl Arrival {
@@ -56,8 +59,10 @@ impl Arrival {
         worker: &Rc<Worker>,
     ) -> Self {
         let (parts, body) = request.into_parts();
+        let snapshot = worker.snapshot();
         Self {
-            exchange: Exchange::begin(&parts, &body, downstream, worker),
+            exchange: Exchange::begin(&parts, &body, downstream, worker, &snapshot),
+            snapshot,
             parts,
             body,
         }
@@ -71,8 +76,7 @@ impl Arrival {
 
     /// Answers a request on the plain listener: the same place over https, and nothing else.
     pub fn redirect(self) -> Response<ResponseBody> {
-        let public_port = self.exchange.worker().snapshot().public_port;
-        match admit::redirect_location(&self.parts, public_port) {
+        match admit::redirect_location(&self.parts, self.snapshot.public_port) {
             Ok(location) => self.exchange.redirect(location),
             Err(rejection) => self.exchange.refuse(&rejection),
         }
@@ -89,9 +93,10 @@ pub async fn handle(arrival: Arrival) -> Response<ResponseBody> {
         mut parts,
         body,
         mut exchange,
+        snapshot,
     } = arrival;
     let outcome = {
-        let responding = pin!(respond(&mut parts, body, &mut exchange));
+        let responding = pin!(respond(&mut parts, body, snapshot, &mut exchange));
         contain_panics(responding).await
     };
     match outcome {
@@ -120,7 +125,12 @@ pub fn note_unreadable(
         protocol: "HTTP/1.1",
         status: status.as_u16(),
         reason,
-        ..exchange::blank_event(worker.next_request_id(), downstream, worker)
+        ..exchange::blank_event(
+            worker.next_request_id(),
+            downstream,
+            worker,
+            worker.snapshot().generation,
+        )
     };
     worker.record(&event);
 }
@@ -136,21 +146,24 @@ enum Reply {
 async fn respond(
     parts: &mut Parts,
     body: Incoming,
+    snapshot: Current,
     exchange: &mut Exchange,
 ) -> Result<Reply, Rejection> {
     let upgrade = Upgrade::wanted(parts, &body);
-    let admission = match admit(parts, &body, exchange)? {
+    let admission = match admit(parts, &body, &snapshot, exchange)? {
         Admitted::Forward(admission) => admission,
         Admitted::Server => return Ok(Reply::Answer(server_options())),
     };
-    if admission.route.upgrade {
-        return forward(admission, parts, body, upgrade, exchange).await;
-    }
-    match upgrade {
+    let upgrade = match upgrade {
+        upgrade if admission.route.upgrade => upgrade,
         // As if it had not asked: a server need not switch (RFC 9110 §7.8).
-        None | Some(Upgrade::Offered(_)) => forward(admission, parts, body, None, exchange).await,
-        Some(Upgrade::ExtendedConnect(_)) => Err(Rejection::UpgradeNotEnabled),
-    }
+        None | Some(Upgrade::Offered(_)) => None,
+        Some(Upgrade::ExtendedConnect(_)) => return Err(Rejection::UpgradeNotEnabled),
+    };
+    let forwarding = forward::begin(admission, parts, body, upgrade, &snapshot, exchange);
+    // From here on it may take long.
+    drop(snapshot);
+    forwarding.answered(exchange).await
 }
 
 /// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7), which is us.

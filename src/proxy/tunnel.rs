@@ -47,7 +47,7 @@ pub(super) fn open(
 ) -> Response<ResponseBody> {
     exchange.switched(head.status());
     name_answer(head.headers_mut(), exchange.request_id());
-    let limits = &exchange.worker().snapshot().limits;
+    let limits = exchange.worker().snapshot().limits.clone();
     let downstream = exchange.downstream().clone();
     downstream.tunnels.add(Tunnel {
         client,

@@ -8,13 +8,13 @@ use super::RequestBody;
 use super::request_id::RequestIds;
 use crate::clock::Clock;
 use crate::observe::{AccessEvent, AccessLog, Metrics, RequestId, WorkerMetrics};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Current, Live, View};
 use crate::token::Verifier;
 use crate::upstream::{Pool, Slots};
 
 /// One worker's belongings: its connections upstream, its verified tokens, its counters.
 pub struct Worker {
-    snapshot: Arc<Snapshot>,
+    view: View,
     clock: Clock,
     pool: Rc<Pool<RequestBody>>,
     verifier: RefCell<Verifier>,
@@ -28,7 +28,7 @@ impl Worker {
     /// A worker with nothing done yet, which takes sockets to upstreams out of what all workers
     /// share. Must be called on its own runtime.
     pub fn new(
-        snapshot: Arc<Snapshot>,
+        live: &Live,
         clock: Clock,
         access_log: AccessLog,
         metrics: Arc<Metrics>,
@@ -36,7 +36,7 @@ impl Worker {
     ) -> Rc<Self> {
         Rc::new(Self {
             pool: Pool::new(metrics.clone(), upstream_sockets),
-            snapshot,
+            view: View::of(live),
             clock,
             verifier: RefCell::new(Verifier::new(metrics.clone())),
             request_ids: RequestIds::new(),
@@ -47,8 +47,8 @@ impl Worker {
     }
 
     /// What the configuration says now.
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+    pub fn snapshot(&self) -> Current {
+        self.view.now()
     }
 
     /// Tells of a request that has ended: one line, and the counters.

@@ -4,7 +4,7 @@
 //! would keep that slot from the loops whose connections are there already.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) async fn accept_all(
                 continue;
             }
         };
-        let Some(place) = crowd.place(peer.ip()) else {
+        let Some(place) = guests.place(peer.ip()) else {
             guests.turn_away(peer);
             continue;
         };
@@ -59,6 +59,9 @@ pub(super) async fn accept_all(
 
 /// Whoever takes care of those that have come.
 pub(super) trait Guests {
+    /// A place for one from this address, unless it has too many.
+    fn place(&self, address: IpAddr) -> Option<Place>;
+
     /// Serves a connection, which keeps its place as long as it lives.
     fn serve(&self, stream: TcpStream, peer: SocketAddr, place: (Place, OwnedSemaphorePermit));
 
@@ -75,7 +78,7 @@ fn accept_queued(listener: TcpListener, crowd: &Arc<Crowd>, guests: &impl Guests
         && stream.set_nonblocking(true).is_ok()
         && let Ok(stream) = TcpStream::from_std(stream)
     {
-        match crowd.place(peer.ip()) {
+        match guests.place(peer.ip()) {
             Some(place) => guests.serve(stream, peer, (place, slot)),
             None => guests.turn_away(peer),
         }

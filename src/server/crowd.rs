@@ -17,7 +17,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::observe::{ConnectionState, Metrics, OpenConnection};
-use crate::trust::TrustedProxies;
 
 /// The connections of all workers.
 #[derive(Debug)]
@@ -27,9 +26,6 @@ pub(super) struct Crowd {
     waiting: AtomicUsize,
     /// Connections that have been asked to go for them; never more than these.
     leaving: AtomicUsize,
-    per_address: usize,
-    /// These speak for many, and may have as many as there are.
-    exempt: TrustedProxies,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     /// One for each worker: told when another one needs a slot.
     workers: Mutex<Vec<Arc<Notify>>>,
@@ -44,34 +40,33 @@ pub(super) struct Place {
 }
 
 impl Crowd {
-    /// At most this many connections, and of one address this many, unless it is `exempt`.
-    pub(super) fn new(total: usize, per_address: usize, exempt: TrustedProxies) -> Arc<Self> {
+    /// At most this many connections.
+    pub(super) fn new(total: usize) -> Arc<Self> {
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(total)),
             waiting: AtomicUsize::new(0),
             leaving: AtomicUsize::new(0),
-            per_address,
-            exempt,
             addresses: Mutex::default(),
             workers: Mutex::default(),
         })
     }
 
-    /// A place for a connection from this address, unless it has too many.
-    pub(super) fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        if self.exempt.contains(address) {
+    /// A place for a connection from this address, unless it has as many as the `limit`. Without
+    /// one it is not counted: those that speak for many may have as many as there are.
+    pub(super) fn place(self: &Arc<Self>, address: IpAddr, limit: Option<usize>) -> Option<Place> {
+        let Some(limit) = limit else {
             return Some(Place {
                 crowd: self.clone(),
                 address: None,
             });
-        }
+        };
         let address = counted_as(address);
         let mut addresses = self
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(address).or_insert(0);
-        if *count >= self.per_address {
+        if *count >= limit {
             return None;
         }
         *count += 1;
@@ -289,35 +284,34 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_a_network_of_ipv6_is_one() {
-        let crowd = Crowd::new(10, 2, TrustedProxies::default());
+        let crowd = Crowd::new(10);
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let one = crowd.place(address("192.0.2.1")).unwrap();
-        let _two = crowd.place(address("::ffff:192.0.2.1")).unwrap();
-        assert!(crowd.place(address("192.0.2.1")).is_none());
-        assert!(crowd.place(address("192.0.2.2")).is_some());
+        let one = crowd.place(address("192.0.2.1"), Some(2)).unwrap();
+        let _two = crowd.place(address("::ffff:192.0.2.1"), Some(2)).unwrap();
+        assert!(crowd.place(address("192.0.2.1"), Some(2)).is_none());
+        assert!(crowd.place(address("192.0.2.2"), Some(2)).is_some());
         drop(one);
-        assert!(crowd.place(address("192.0.2.1")).is_some());
+        assert!(crowd.place(address("192.0.2.1"), Some(2)).is_some());
         let _six: Vec<_> = ["2001:db8::1", "2001:db8::ffff:2"]
-            .map(|text| crowd.place(address(text)).unwrap())
+            .map(|text| crowd.place(address(text), Some(2)).unwrap())
             .into();
-        assert!(crowd.place(address("2001:db8::3")).is_none());
-        assert!(crowd.place(address("2001:db8:0:1::3")).is_some());
+        assert!(crowd.place(address("2001:db8::3"), Some(2)).is_none());
+        assert!(crowd.place(address("2001:db8:0:1::3"), Some(2)).is_some());
     }
 
     #[test]
-    fn trusted_proxies_have_as_many_as_there_are() {
-        let trusted = ["192.0.2.0/24".parse().unwrap()].into_iter().collect();
-        let crowd = Crowd::new(10, 1, trusted);
+    fn those_without_a_limit_have_as_many_as_there_are() {
+        let crowd = Crowd::new(10);
         let all: Vec<_> = (0..5)
-            .map(|_| crowd.place(IpAddr::from([192, 0, 2, 1])))
+            .map(|_| crowd.place(IpAddr::from([192, 0, 2, 1]), None))
             .collect();
         assert!(all.iter().all(Option::is_some));
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let crowd = Crowd::new(10, 2, TrustedProxies::default());
-        drop(crowd.place(IpAddr::from([192, 0, 2, 1])));
+        let crowd = Crowd::new(10);
+        drop(crowd.place(IpAddr::from([192, 0, 2, 1]), Some(2)));
         assert!(crowd.addresses.lock().unwrap().is_empty());
     }
 }

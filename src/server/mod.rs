@@ -27,15 +27,13 @@ use tokio::sync::mpsc;
 use crate::admin::AdminState;
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
-use crate::observe::{AccessLog, AccessLogWriter, Inventory, Listener, Metrics, Readiness};
+use crate::observe::{AccessLog, AccessLogWriter, Listener, Metrics, Readiness};
 use crate::proxy::Worker;
-use crate::snapshot::Snapshot;
-use crate::trust::TrustedProxies;
+use crate::snapshot::Live;
 use crate::upstream::Slots;
 
 use answer::Answer;
 use crowd::Crowd;
-use http1::{Deadlines, HeadLimits};
 use phase::{Phase, PhaseControl, PhaseWatch};
 use worker::{Service, Setting};
 
@@ -50,6 +48,7 @@ pub struct Surroundings {
 /// A running gateway. Dropping it ends it at once; [`drain`](Self::drain) is kinder.
 pub struct Gateway {
     addresses: Addresses,
+    metrics: Arc<Metrics>,
     phase: PhaseControl,
     readiness: Readiness,
     threads: Vec<JoinHandle<()>>,
@@ -99,19 +98,20 @@ impl Gateway {
     /// [`StartError`]; then nothing is left listening.
     pub fn start(
         config: &Config,
-        snapshot: Arc<Snapshot>,
+        live: &Live,
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         let sockets = bind(config)?;
         let readiness = Readiness::starting();
         let metrics = Arc::new(Metrics::new(&readiness, config.metrics.durations));
-        metrics.publish(inventory(&snapshot));
+        metrics.publish(live.snapshot().inventory());
         let (access_log, log_writer) =
             AccessLog::start(surroundings.access_log, config.log.format, &metrics)?;
         let (alive, running) = mpsc::channel(1);
         let (working, workers) = mpsc::channel(1);
         let mut gateway = Self {
             addresses: sockets.addresses,
+            metrics: metrics.clone(),
             phase: PhaseControl::new(),
             readiness: readiness.clone(),
             threads: Vec::new(),
@@ -121,20 +121,21 @@ impl Gateway {
         let room = room::room_for(config.limits.connections);
         // One more request may wait for each.
         let upstream_sockets = Arc::new(Slots::new(room.upstreams, room.upstreams));
-        let crowd = Crowd::new(
-            room.clients,
-            config.limits.connections_per_address,
-            config.listen.trusted_proxies.clone(),
-        );
+        let crowd = Crowd::new(room.clients);
         for (number, sockets) in sockets.workers.into_iter().enumerate() {
-            let setting = setting(config, &metrics, &crowd, &gateway.phase);
-            let (snapshot, metrics) = (snapshot.clone(), metrics.clone());
+            let setting = Setting {
+                metrics: metrics.clone(),
+                crowd: crowd.clone(),
+                phase: gateway.phase.watch(),
+                live: live.clone(),
+            };
+            let (live, metrics) = (live.clone(), metrics.clone());
             let (clock, log) = (surroundings.clock.clone(), access_log.clone());
             let sockets_upstream = upstream_sockets.clone();
             let alive = (alive.clone(), working.clone());
             gateway.spawn(format!("worker-{number}"), alive, setting, move || {
-                let worker = Worker::new(snapshot.clone(), clock, log, metrics, sockets_upstream);
-                services(sockets, &snapshot, &worker)
+                let worker = Worker::new(&live, clock, log, metrics, sockets_upstream);
+                services(sockets, &worker)
             })?;
         }
         drop(working);
@@ -142,16 +143,16 @@ impl Gateway {
             let state = Arc::new(AdminState {
                 metrics: metrics.clone(),
                 readiness,
+                live: live.clone(),
             });
-            // The operator gets in when everybody else is turned away.
-            let crowd = Crowd::new(
-                ADMIN_CONNECTIONS,
-                ADMIN_CONNECTIONS,
-                TrustedProxies::default(),
-            );
             let phase = PhaseControl::new();
-            let mut setting = setting(config, &metrics, &crowd, &phase);
-            setting.deadlines.drain_idle = Duration::ZERO;
+            let setting = Setting {
+                metrics: metrics.clone(),
+                // The operator gets in when everybody else is turned away.
+                crowd: Crowd::new(OPERATORS_CONNECTIONS),
+                phase: phase.watch(),
+                live: live.clone(),
+            };
             let whole = gateway.phase.watch();
             gateway.spawn("admin".to_owned(), alive, setting, move || {
                 tokio::task::spawn_local(outlive(workers, whole, phase));
@@ -169,6 +170,11 @@ impl Gateway {
     /// Where it listens.
     pub const fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// What it counts.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Stops accepting and lets what has begun come to its end, as long as the configuration
@@ -243,38 +249,7 @@ async fn outlive(mut workers: mpsc::Receiver<()>, mut whole: PhaseWatch, own: Ph
     own.enter(Phase::Ended);
 }
 
-fn setting(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    crowd: &Arc<Crowd>,
-    phase: &PhaseControl,
-) -> Setting {
-    Setting {
-        metrics: metrics.clone(),
-        crowd: crowd.clone(),
-        phase: phase.watch(),
-        deadlines: Deadlines {
-            header: config.limits.header_timeout,
-            idle: config.limits.idle_timeout,
-            drain_idle: config.server.drain_idle,
-            body: config.limits.body_timeout,
-            age: config.limits.max_stream_age,
-        },
-        handshake_timeout: config.limits.handshake_timeout,
-        heads: HeadLimits {
-            bytes: config.limits.header_bytes,
-            fields: config.limits.header_fields,
-        },
-        max_streams: config.limits.streams,
-        drain: config.server.drain,
-    }
-}
-
-fn services(
-    sockets: Vec<(Listener, TcpListener)>,
-    snapshot: &Snapshot,
-    worker: &std::rc::Rc<Worker>,
-) -> Vec<Service> {
+fn services(sockets: Vec<(Listener, TcpListener)>, worker: &std::rc::Rc<Worker>) -> Vec<Service> {
     sockets
         .into_iter()
         .map(|(listener, socket)| {
@@ -287,21 +262,16 @@ fn services(
                 } else {
                     Answer::Redirect(worker.clone())
                 },
-                acceptor: is_secure.then(|| snapshot.acceptor.clone()),
-                introducers: snapshot.introducers().cloned(),
             }
         })
         .collect()
 }
 
 fn admin(socket: TcpListener, state: &Arc<AdminState>) -> Service {
-    let answer = Answer::Admin(state.clone());
     Service {
         socket,
         listener: Listener::Admin,
-        answer,
-        acceptor: None,
-        introducers: None,
+        answer: Answer::Admin(state.clone()),
     }
 }
 
@@ -360,24 +330,6 @@ fn hint(error: &io::Error) -> &'static str {
     found.map_or("", |(_, hint)| hint)
 }
 
-fn inventory(snapshot: &Snapshot) -> Inventory {
-    let mut inventory = Inventory::new(snapshot.generation);
-    for certificate in snapshot.certificates.iter() {
-        let name = certificate.names.first().map_or("-", String::as_str);
-        inventory.add_certificate(name, certificate.expires.seconds().cast_signed());
-    }
-    for issuer in &snapshot.issuers {
-        for key in issuer.keys.iter() {
-            inventory.add_key(
-                &issuer.name,
-                key.kid().or(key.thumbprint()).unwrap_or("-"),
-                key.expires().map(|at| at.seconds().cast_signed()),
-            );
-        }
-    }
-    inventory
-}
-
 /// How long what a client still sends is read after the last answer, and thrown away.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -385,4 +337,4 @@ const LINGER: Duration = Duration::from_secs(1);
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Scrapers and probes are few.
-const ADMIN_CONNECTIONS: usize = 64;
+const OPERATORS_CONNECTIONS: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +21,16 @@ use super::phase::{Phase, PhaseWatch};
 use super::{http1, http2, proxy_header};
 use crate::observe::{ConnectionState, Handshake, Introduction, Listener, Metrics};
 use crate::proxy::{Downstream, Peer, Secured};
-use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
-use crate::trust::TrustedProxies;
+use crate::snapshot::{Live, View};
+use crate::tls::{Established, HandshakeError, Protocol};
 
 /// What every connection of a thread has to know.
 pub(super) struct Setting {
     pub(super) metrics: Arc<Metrics>,
     pub(super) crowd: Arc<Crowd>,
     pub(super) phase: PhaseWatch,
-    pub(super) deadlines: Deadlines,
-    pub(super) handshake_timeout: Duration,
-    pub(super) heads: HeadLimits,
-    pub(super) max_streams: u32,
-    /// How long the drain may take.
-    pub(super) drain: Duration,
+    /// What the configuration says of connections: each goes by what is in force when it begins.
+    pub(super) live: Live,
 }
 
 /// A socket and what is done with its connections.
@@ -42,10 +38,6 @@ pub(super) struct Service {
     pub(super) socket: StdListener,
     pub(super) listener: Listener,
     pub(super) answer: Answer,
-    /// For TLS.
-    pub(super) acceptor: Option<Acceptor>,
-    /// The proxies that say who opened a connection, and without whom nobody gets in.
-    pub(super) introducers: Option<TrustedProxies>,
 }
 
 /// The runtime of one thread. Its tasks never leave it, so they need not be `Send`.
@@ -63,14 +55,14 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Result<()> {
     let parking = Parking::new(setting.crowd.clone(), setting.metrics.clone());
     let setting = Rc::new(setting);
+    let view = Rc::new(View::of(&setting.live));
     let open = Rc::new(OpenConnections::default());
     for service in services {
         let socket = TcpListener::from_std(service.socket)?;
         let gate = Gate {
             listener: service.listener,
             answer: service.answer,
-            acceptor: service.acceptor,
-            introducers: service.introducers,
+            view: view.clone(),
             setting: setting.clone(),
             parking: parking.clone(),
             open: open.clone(),
@@ -86,7 +78,7 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
     let mut phase = setting.phase.clone();
     phase.reached(Phase::Draining).await;
     tokio::select! {
-        drained = timeout(setting.drain, open.none_left()) => {
+        drained = timeout(view.now().drain, open.none_left()) => {
             if drained.is_err() {
                 debug!(open = open.count.get(), "drain is over, closing what is left");
             }
@@ -100,14 +92,17 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
 struct Gate {
     listener: Listener,
     answer: Answer,
-    acceptor: Option<Acceptor>,
-    introducers: Option<TrustedProxies>,
+    view: Rc<View>,
     setting: Rc<Setting>,
     parking: Rc<Parking>,
     open: Rc<OpenConnections>,
 }
 
 impl Guests for Rc<Gate> {
+    fn place(&self, address: IpAddr) -> Option<Place> {
+        Gate::place(self, address)
+    }
+
     fn serve(&self, stream: TcpStream, peer: SocketAddr, place: (Place, OwnedSemaphorePermit)) {
         tokio::task::spawn_local(self.clone().connection(stream, peer, place));
     }
@@ -118,6 +113,15 @@ impl Guests for Rc<Gate> {
 }
 
 impl Gate {
+    /// A place for a connection from this address, unless it has too many. Those of the operator
+    /// are not counted.
+    fn place(&self, address: IpAddr) -> Option<Place> {
+        let now = self.view.now();
+        let is_exempt = self.listener == Listener::Admin || now.trusted_proxies.contains(address);
+        let limit = (!is_exempt).then_some(now.limits.connections_per_address);
+        self.setting.crowd.place(address, limit)
+    }
+
     fn note_turned_away(&self, peer: SocketAddr) {
         debug!(%peer, "its address has too many connections");
         self.setting.metrics.count_turned_away(self.listener);
@@ -137,12 +141,12 @@ impl Gate {
             if let Err(error) = prepare(&stream) {
                 debug!(%peer, %error, "connection lost before it began");
             }
-            let deadline = Instant::now() + self.setting.handshake_timeout;
+            let deadline = Instant::now() + self.view.now().limits.handshake_timeout;
             let introduced = self.introduced(&mut stream, peer, deadline).await;
             if let Some((peer, _its_own_place)) = introduced {
-                match &self.acceptor {
-                    None => self.plain(stream, peer).await,
-                    Some(acceptor) => self.secured(stream, peer, acceptor, deadline).await,
+                match self.listener {
+                    Listener::Https => self.secured(stream, peer, deadline).await,
+                    Listener::Http | Listener::Admin => self.plain(stream, peer).await,
                 }
             }
             drop((counted, entered, place));
@@ -157,11 +161,14 @@ impl Gate {
         address: SocketAddr,
         deadline: Instant,
     ) -> Option<(Peer, Option<Place>)> {
-        let Some(proxies) = &self.introducers else {
-            return Some((Peer::known(address), None));
+        let now = self.view.now();
+        let proxies = match now.introducers() {
+            Some(proxies) if self.listener != Listener::Admin => proxies.clone(),
+            Some(_) | None => return Some((Peer::known(address), None)),
         };
+        drop(now);
         let within = deadline.duration_since(Instant::now());
-        let (peer, introduction) = match proxy_header::read(stream, address, proxies, within).await
+        let (peer, introduction) = match proxy_header::read(stream, address, &proxies, within).await
         {
             Ok(peer) => (Some(peer), Introduction::Ok),
             Err(error) => {
@@ -171,7 +178,7 @@ impl Gate {
         };
         self.setting.metrics.count_introduction(introduction);
         let peer = peer?;
-        let place = self.setting.crowd.place(peer.address.ip());
+        let place = self.place(peer.address.ip());
         if place.is_none() {
             self.note_turned_away(peer.address);
         }
@@ -183,20 +190,35 @@ impl Gate {
         http1::serve(stream, self.answer.clone(), downstream, self.manner()).await;
     }
 
-    /// How connections are treated.
+    /// How connections are treated that begin now.
     fn manner(&self) -> Manner {
-        let setting = &self.setting;
+        let now = self.view.now();
+        let limits = &now.limits;
         Manner {
-            deadlines: setting.deadlines,
-            heads: setting.heads,
-            max_streams: setting.max_streams,
+            deadlines: Deadlines {
+                header: limits.header_timeout,
+                idle: limits.idle_timeout,
+                drain_idle: match self.listener {
+                    Listener::Https | Listener::Http => now.drain_idle,
+                    // It has been kept to the end already.
+                    Listener::Admin => Duration::ZERO,
+                },
+                body: limits.body_timeout,
+                age: limits.max_stream_age,
+            },
+            heads: HeadLimits {
+                bytes: limits.header_bytes,
+                fields: limits.header_fields,
+            },
+            max_streams: limits.streams,
             parking: self.parking.clone(),
-            phase: setting.phase.clone(),
+            phase: self.setting.phase.clone(),
         }
     }
 
-    async fn secured(&self, stream: TcpStream, peer: Peer, acceptor: &Acceptor, deadline: Instant) {
+    async fn secured(&self, stream: TcpStream, peer: Peer, deadline: Instant) {
         let setting = &self.setting;
+        let acceptor = self.view.now().acceptor.clone();
         let within = deadline.duration_since(Instant::now());
         let counted = setting.metrics.enter(ConnectionState::Handshake);
         // Boxed, like everything that a connection does only once: it lives on without the room.

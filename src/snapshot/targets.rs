@@ -8,8 +8,20 @@ use crate::config::{Config, Place, Problem, Problems, Route, UpstreamTls};
 use crate::upstream::{ClientConfigs, ClientTls, ClientTlsError, Origin, Scheme, Settings, Target};
 
 /// The target of every route, in the order of the routes. Those with the same origin and settings
-/// share one. A route whose TLS cannot be had is a problem, and then the list is short of it.
-pub(super) fn load(config: &Config, problems: &mut Problems) -> Vec<Arc<Target>> {
+/// share one, which is one of those that are `known` if it is the same. A route whose TLS cannot
+/// be had is a problem, and then the list is short of it.
+pub(super) fn load(
+    config: &Config,
+    known: &[Arc<Target>],
+    problems: &mut Problems,
+) -> Vec<Arc<Target>> {
+    let mut known_by_origin: HashMap<&Origin, Vec<&Arc<Target>>> = HashMap::new();
+    for target in known {
+        known_by_origin
+            .entry(target.origin())
+            .or_default()
+            .push(target);
+    }
     let mut configs = Configs::default();
     let mut targets: HashMap<Identity<'_>, Arc<Target>> = HashMap::new();
     let mut all = Vec::with_capacity(config.routes.len());
@@ -22,8 +34,16 @@ pub(super) fn load(config: &Config, problems: &mut Problems) -> Vec<Arc<Target>>
         let Ok(tls) = configs.tls(route, problems) else {
             continue;
         };
-        let (origin, settings) = (identity.origin.clone(), identity.settings.clone());
-        let target = Arc::new(Target::new(origin, settings, tls));
+        let mut known = known_by_origin.get(identity.origin).into_iter().flatten();
+        let same = known.find(|known| known.is_connected_to(identity.settings, tls.as_ref()));
+        let target = match same {
+            Some(target) => Arc::clone(target),
+            None => Arc::new(Target::new(
+                identity.origin.clone(),
+                identity.settings.clone(),
+                tls,
+            )),
+        };
         targets.insert(identity, target.clone());
         all.push(target);
     }

@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::clock::NumericDate;
+use crate::crypto;
 
 /// A chain and a key that fit each other, and what the leaf says of itself.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// When the leaf stops being valid.
     pub expires: NumericDate,
+    /// The SHA-256 of the chain and of the public half of the key, which is the leaf's.
+    pub digest: [u8; 32],
 }
 
 /// Why a pair of files is no usable certificate.
@@ -97,6 +100,12 @@ impl Certificate {
                     "this kind of private key is not supported; use RSA, P-256, P-384 or Ed25519",
                 )
             })?;
+        let digest = crypto::sha256(
+            &chain
+                .iter()
+                .flat_map(|c| c.iter().copied())
+                .collect::<Vec<u8>>(),
+        );
         let certified = CertifiedKey::new(chain, signing_key);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
@@ -120,6 +129,7 @@ impl Certificate {
             path: cert.into(),
             names,
             expires,
+            digest,
         })
     }
 }

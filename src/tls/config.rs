@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::server::ProducesTickets;
 use rustls::version::{TLS12, TLS13};
 
 use super::Certificates;
@@ -28,6 +29,7 @@ pub enum MinVersion {
 pub(super) fn server_config(
     certificates: Arc<Certificates>,
     min_version: MinVersion,
+    tickets: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, rustls::Error> {
     let versions: &[_] = match min_version {
         MinVersion::Tls12 => &[&TLS13, &TLS12],
@@ -38,7 +40,7 @@ pub(super) fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-    config.ticketer = crypto::ticketer()?;
+    config.ticketer = tickets;
     // One is what a client needs; each more costs the handshake a message.
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;

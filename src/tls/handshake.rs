@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::ProducesTickets;
 use rustls::{AlertDescription, Error as TlsError, ServerConfig, server};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -12,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::config::{HTTP2, server_config};
 use super::{Certificates, MinVersion};
+use crate::crypto;
 
 /// Does handshakes with clients.
 #[derive(Clone)]
@@ -63,16 +65,27 @@ pub enum HandshakeError {
 }
 
 impl Acceptor {
-    /// For these certificates.
+    /// For these certificates. Sessions that were begun under `tickets` can be resumed; that is
+    /// safe as long as no client is asked who it is.
     ///
     /// # Errors
     /// The TLS library's, if it lacks a version or a random source.
-    pub fn new(certificates: Arc<Certificates>, min_version: MinVersion) -> Result<Self, TlsError> {
-        let config = server_config(certificates.clone(), min_version)?;
+    pub fn new(
+        certificates: Arc<Certificates>,
+        min_version: MinVersion,
+        tickets: Option<Arc<dyn ProducesTickets>>,
+    ) -> Result<Self, TlsError> {
+        let tickets = tickets.map_or_else(crypto::ticketer, Ok)?;
+        let config = server_config(certificates.clone(), min_version, tickets)?;
         Ok(Self {
             config: Arc::new(config),
             certificates,
         })
+    }
+
+    /// What sessions are resumed by.
+    pub fn tickets(&self) -> Arc<dyn ProducesTickets> {
+        self.config.ticketer.clone()
     }
 
     /// The certificates it chooses from.

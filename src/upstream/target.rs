@@ -82,6 +82,16 @@ impl Target {
         &self.settings
     }
 
+    /// Whether it is connected to in just this way.
+    pub fn is_connected_to(&self, settings: &Settings, tls: Option<&ClientTls>) -> bool {
+        self.settings == *settings
+            && match (&self.tls, tls) {
+                (None, None) => true,
+                (Some(ours), Some(tls)) => ours.is_same(tls),
+                (None, Some(_)) | (Some(_), None) => false,
+            }
+    }
+
     /// Whether its host is a name, whose addresses somebody has to find out.
     pub fn is_named(&self) -> bool {
         self.origin.host.parse::<IpAddr>().is_err()

@@ -21,6 +21,8 @@ use crate::tls::{self, Certificate, CertificateError};
 #[derive(Clone)]
 pub struct ClientConfigs {
     config: Arc<ClientConfig>,
+    /// Whom it believes and what it shows.
+    digest: [u8; 32],
 }
 
 /// How one target is spoken to over TLS.
@@ -28,6 +30,7 @@ pub struct ClientConfigs {
 pub struct ClientTls {
     connector: TlsConnector,
     name: ServerName<'static>,
+    digest: [u8; 32],
 }
 
 /// Why there is no TLS to upstreams.
@@ -66,8 +69,13 @@ impl ClientConfigs {
         let versions = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(ClientTlsError::System)?;
+        let mut digested = Vec::new();
         let verified = match ca {
-            Some(ca) => versions.with_root_certificates(authorities(ca)?),
+            Some(ca) => {
+                let text = tls::read(ca).map_err(ClientTlsError::Authorities)?;
+                digested.extend(crypto::sha256(&text));
+                versions.with_root_certificates(authorities(ca, &text)?)
+            }
             None => versions
                 .with_platform_verifier()
                 .map_err(ClientTlsError::System)?,
@@ -77,6 +85,7 @@ impl ClientConfigs {
             Some((cert, key)) => {
                 let certificate =
                     Certificate::load(cert, key, &provider).map_err(ClientTlsError::Identity)?;
+                digested.extend(certificate.digest);
                 verified.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
                     certificate.certified().clone(),
                 )))
@@ -85,6 +94,7 @@ impl ClientConfigs {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
+            digest: crypto::sha256(&digested),
         })
     }
 
@@ -96,11 +106,17 @@ impl ClientConfigs {
         Ok(ClientTls {
             connector: TlsConnector::from(self.config.clone()),
             name: ServerName::try_from(host.to_owned())?,
+            digest: self.digest,
         })
     }
 }
 
 impl ClientTls {
+    /// Whether it believes and shows the same, under the same name.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.name == other.name
+    }
+
     /// Does the handshake. The certificate must be for the target's name, whatever the client's
     /// request says of hosts.
     pub(super) async fn connect<S>(&self, stream: S) -> io::Result<TlsStream<S>>
@@ -117,14 +133,13 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, ClientTlsError> {
+fn authorities(path: &Path, text: &[u8]) -> Result<RootCertStore, ClientTlsError> {
     let unusable = |reason: String| ClientTlsError::Unusable {
         path: path.into(),
         reason,
     };
     let mut roots = RootCertStore::empty();
-    let text = tls::read(path).map_err(ClientTlsError::Authorities)?;
-    for certificate in CertificateDer::pem_slice_iter(&text) {
+    for certificate in CertificateDer::pem_slice_iter(text) {
         let certificate =
             certificate.map_err(|error| unusable(format!("not valid PEM: {error}")))?;
         roots

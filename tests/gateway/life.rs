@@ -367,7 +367,17 @@ async fn admin_tells_that_it_lives_whether_it_is_ready_and_what_it_counted() {
     let mut operator = H1::plain(gateway.admin()).await;
     assert_eq!(operator.get("/livez", &[]).await.status, 200);
     let ready = operator.get("/readyz", &[]).await;
-    assert_eq!((ready.status, ready.text().as_str()), (200, "ready\n"));
+    assert_eq!(ready.status, 200);
+    let text = ready.text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "ready");
+    assert!(lines[1].starts_with("generation 1 since "), "{text}");
+    assert_eq!(lines[2], "2 routes and 1 upstream");
+    assert_eq!(lines[3], "issuer main: 1 key main");
+    assert!(
+        lines[4].ends_with(": localhost api.test 127.0.0.1"),
+        "{text}"
+    );
     let text = operator.get("/metrics", &[]).await.text();
     for line in [
         r#"jotgate_requests_total{route="/public/",status="200",reason="ok"} 1"#,
