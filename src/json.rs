@@ -17,6 +17,13 @@ use serde_json::{Map, Number, Value};
 #[error(transparent)]
 pub struct JsonError(#[from] serde_json::Error);
 
+impl JsonError {
+    /// Whether the document ends too soon.
+    pub fn is_cut_short(&self) -> bool {
+        self.0.is_eof()
+    }
+}
+
 /// Parses one whole JSON document.
 ///
 /// Memory is bounded by a small multiple of the input, so callers bound the input.

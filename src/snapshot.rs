@@ -4,6 +4,7 @@
 //! names: a key that does not parse, a certificate that does not fit. It opens no socket and
 //! resolves no name.
 
+mod changes;
 mod inventory;
 mod live;
 mod targets;
@@ -29,6 +30,7 @@ use crate::token::{Accepted, TrustedIssuer};
 use crate::trust::TrustedProxies;
 use crate::upstream::Target;
 
+pub use changes::Changes;
 pub use live::{Current, Live, View};
 
 /// One state of the gateway.
@@ -152,7 +154,8 @@ fn load_certificates(config: &Config, problems: &mut Problems) -> Vec<Certificat
             Err(error) => {
                 let blames_key = error.blames_key(&key.value);
                 let place = if blames_key { &key.place } else { &cert.place };
-                problems.push(Problem::error(place.clone(), error.to_string()));
+                let problem = Problem::error(place.clone(), error.to_string());
+                problems.push(problem.unsettled(error.is_unsettled()));
             }
         }
     }
@@ -204,7 +207,7 @@ fn judge(
             .get(problem.source_index)
             .unwrap_or(&issuer.place)
             .clone();
-        let shown = Problem::error(place, problem.to_string());
+        let shown = Problem::error(place, problem.to_string()).unsettled(problem.is_unsettled);
         problems.push(problem.hint.into_iter().fold(shown, Problem::help));
     }
     for notice in loaded.notices {

@@ -36,8 +36,8 @@ pub fn start(
 ) -> Result<(Gateway, ControlPlane), StartError> {
     let live = Live::new(loaded.snapshot.clone());
     let gateway = Gateway::start(&loaded.config, &live, surroundings)?;
-    let targets = loaded.snapshot.targets.clone();
-    let control = ControlPlane::start(targets, resolver, loaded.config.resolve)?;
+    let metrics = gateway.metrics().clone();
+    let control = ControlPlane::start(loaded, live, metrics, resolver)?;
     Ok((gateway, control))
 }
 
@@ -78,14 +78,14 @@ fn serve(loaded: &Loaded) -> Result<(), StartError> {
         .build()?;
     runtime.block_on(async {
         // Before the first socket: a signal in between must not kill where it should drain.
-        let mut stop = StopSignals::new()?;
+        let mut signals = Signals::new()?;
         let surroundings = Surroundings {
             clock: Clock::system(),
             access_log: Box::new(observe::stdout()?),
         };
-        let (gateway, _control) = start(loaded, surroundings, Resolver::system())?;
+        let (gateway, control) = start(loaded, surroundings, Resolver::system())?;
         announce(&gateway);
-        stop_at_signal(gateway, &mut stop).await;
+        stop_at_signal(gateway, &control, &mut signals).await;
         Ok(())
     })
 }
@@ -103,36 +103,57 @@ fn announce(gateway: &Gateway) {
     }
 }
 
-/// Waits for a signal, drains, and ends; at once if a second signal comes.
-pub(super) async fn stop_at_signal(mut gateway: Gateway, stop: &mut StopSignals) {
-    stop.next().await;
+/// Waits for a signal, drains, and ends; at once if a second signal comes. Until then, SIGHUP is a
+/// wish to look at the files.
+pub(super) async fn stop_at_signal(
+    mut gateway: Gateway,
+    control: &ControlPlane,
+    signals: &mut Signals,
+) {
+    while signals.next().await == Wish::Reload {
+        control.reload();
+    }
     info!("draining; a second signal ends it at once");
     gateway.drain();
     tokio::select! {
         () = gateway.ended() => info!("stopped"),
-        () = stop.next() => warn!("ended at once"),
+        () = signals.stop() => warn!("ended at once"),
     }
 }
 
-/// SIGTERM and SIGINT (Ctrl-C).
-pub(super) struct StopSignals {
+/// SIGTERM and SIGINT (Ctrl-C), which stop, and SIGHUP.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
-impl StopSignals {
+impl Signals {
     /// From now on these signals do not kill.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
         }
     }
+
+    async fn stop(&mut self) {
+        while self.next().await != Wish::Stop {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Stop,
+    Reload,
 }

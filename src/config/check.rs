@@ -79,6 +79,7 @@ impl Check<'_> {
             log: self.log(&mut root),
             metrics: self.metrics(&mut root),
             server: self.server(&mut root),
+            reload: self.reload(&mut root),
             issuers: issuers
                 .into_iter()
                 .filter_map(|declared| declared.issuer)

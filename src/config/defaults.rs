@@ -80,6 +80,10 @@ pub const DRAIN_SECONDS: u64 = 30;
 /// on its way still arrives.
 pub const DRAIN_IDLE_SECONDS: u64 = 2;
 
+/// How often the configuration's files are looked at without word of a change, in seconds. Some file
+/// systems send none; a key that is taken back should not be good for much longer.
+pub const RELOAD_POLL_SECONDS: u64 = 30;
+
 /// How far an issuer's clock and ours may differ, in seconds: NTP keeps to far less.
 pub const LEEWAY_SECONDS: u64 = 30;
 

@@ -67,11 +67,22 @@ pub struct Problem {
     /// Whether it is about what stands where, or about something that is not there: after a syntax
     /// error, neither need be true.
     pub is_structural: bool,
+    /// Whether it looks as if a file was being written or replaced at this moment.
+    pub is_unsettled: bool,
 }
 
 /// All the problems of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
+
+impl SourceError {
+    /// Which file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable { path, .. } | Self::NotText { path, .. } => path,
+        }
+    }
+}
 
 impl Source {
     /// Reads a configuration file.
@@ -106,6 +117,17 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The line in which a place begins, counted from one.
+    pub fn line(&self, place: &Place) -> usize {
+        let before = within(place, &self.text).start;
+        1 + self.text.as_bytes()[..before]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+    }
+}
+
 impl Problem {
     /// An error at a place.
     pub fn error(place: Place, message: impl Into<String>) -> Self {
@@ -126,6 +148,7 @@ impl Problem {
             help: Vec::new(),
             also: Vec::new(),
             is_structural: false,
+            is_unsettled: false,
         }
     }
 
@@ -138,6 +161,13 @@ impl Problem {
     #[must_use]
     pub fn structural(mut self) -> Self {
         self.is_structural = true;
+        self
+    }
+
+    /// As one that may be over once a file is written.
+    #[must_use]
+    pub fn unsettled(mut self, is_unsettled: bool) -> Self {
+        self.is_unsettled = is_unsettled;
         self
     }
 
@@ -172,6 +202,18 @@ impl Problems {
     /// Whether the file cannot be used.
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
+    }
+
+    /// Whether all that is wrong may be over once some files are written.
+    pub fn are_unsettled(&self) -> bool {
+        let mut errors = self.errors();
+        errors.all(|problem| problem.is_unsettled)
+    }
+
+    /// Those for which the file cannot be used.
+    pub fn errors(&self) -> impl Iterator<Item = &Problem> {
+        let errors = self.0.iter();
+        errors.filter(|problem| problem.severity == Severity::Error)
     }
 
     /// Every problem, in the order in which they were found.

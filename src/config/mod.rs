@@ -80,6 +80,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[server]`.
     pub server: Server,
+    /// `[reload]`.
+    pub reload: Reload,
 }
 
 /// `[listen]`: the addresses.
@@ -290,6 +292,13 @@ pub struct Metrics {
     pub durations: DurationsOf,
 }
 
+/// `[reload]`.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// How often the files are looked at, whether there is word of a change or not.
+    pub poll: Duration,
+}
+
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -299,4 +308,31 @@ pub struct Server {
     pub drain: Duration,
     /// How long idle connections stay open after that signal.
     pub drain_idle: Duration,
+}
+
+impl Config {
+    /// The settings that differ from those that the process was started with, and that it cannot
+    /// change any more, as the file writes them.
+    pub fn needs_restart(&self, started: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("[listen] https", self.listen.https != started.listen.https),
+            ("[listen] http", self.listen.http != started.listen.http),
+            ("[listen] admin", self.listen.admin != started.listen.admin),
+            (
+                "[limits] connections",
+                self.limits.connections != started.limits.connections,
+            ),
+            ("[log] format", self.log.format != started.log.format),
+            (
+                "[metrics] by_route",
+                self.metrics.durations != started.metrics.durations,
+            ),
+            (
+                "[server] workers",
+                self.server.workers != started.server.workers,
+            ),
+        ];
+        let differing = differs.iter().filter(|(_, differs)| *differs);
+        differing.map(|(setting, _)| *setting).collect()
+    }
 }

@@ -1,4 +1,4 @@
-//! `[tls]`, `[limits]`, `[log]` and `[server]`: each key has a default.
+//! `[tls]`, `[limits]`, `[log]`, `[reload]` and `[server]`: each key has a default.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::check::Check;
 use super::file::{Item, Reader};
-use super::{Limits, Log, Metrics, Server, Tls, UnknownSni, defaults};
+use super::{Limits, Log, Metrics, Reload, Server, Tls, UnknownSni, defaults};
 use crate::observe::{DurationsOf, LogFormat};
 use crate::tls::MinVersion;
 
@@ -160,6 +160,21 @@ impl Check<'_> {
             table.finish(self.problems);
         }
         metrics
+    }
+
+    pub(super) fn reload(&mut self, root: &mut Reader<'_, '_>) -> Reload {
+        let mut reload = Reload {
+            poll: Duration::from_secs(defaults::RELOAD_POLL_SECONDS),
+        };
+        if let Some(mut table) = self.table(root, "reload") {
+            if let Some(item) = table.take("poll")
+                && let Some(duration) = item.duration(self.problems)
+            {
+                reload.poll = duration;
+            }
+            table.finish(self.problems);
+        }
+        reload
     }
 
     pub(super) fn server(&mut self, root: &mut Reader<'_, '_>) -> Server {

@@ -1,16 +1,23 @@
 //! The control plane: what is done beside the requests, on a thread of its own.
 
+mod inputs;
 mod load;
+mod reload;
 mod resolve;
+mod watch;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch::channel;
+use tokio::sync::{Notify, oneshot};
 
-use crate::upstream::Target;
+use crate::observe::Metrics;
+use crate::snapshot::Live;
+
+use reload::Reloader;
+use resolve::{Resolved, keep_resolved};
 
 pub use load::{LoadError, Loaded, load};
 pub use resolve::Resolver;
@@ -18,42 +25,59 @@ pub use resolve::Resolver;
 /// The running control plane. It ends when it is dropped.
 #[derive(Debug)]
 pub struct ControlPlane {
+    /// Tells it to look at the files.
+    asked: Arc<Notify>,
     /// Dropped, it tells the thread to end.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ControlPlane {
-    /// Keeps the addresses of these targets up to date, from now on.
+    /// Keeps what is in force what the files say, from what was `loaded` on, and the addresses of
+    /// its upstreams up to date.
     ///
     /// # Errors
     /// The system's, if it has no threads or file descriptors to give.
     pub fn start(
-        targets: Vec<Arc<Target>>,
+        loaded: &Loaded,
+        live: Live,
+        metrics: Arc<Metrics>,
         resolver: Resolver,
-        resolve_every: Duration,
     ) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(LOOK_UPS_AT_ONCE)
             .build()?;
+        let asked = Arc::new(Notify::new());
+        let (resolved, wanted) = channel(Resolved {
+            targets: loaded.snapshot.targets.clone(),
+            every: loaded.config.resolve,
+        });
+        let reloader = Reloader::new(loaded, live, metrics, resolved, asked.clone());
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
                         _ = stopped => {}
-                        () = resolve::keep_resolved(targets, resolver, resolve_every) => {}
+                        () = reloader.keep_current() => {}
+                        () = keep_resolved(wanted, resolver) => {}
                     }
                 });
                 // A name server that does not answer must not keep us from ending.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
+            asked,
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// Looks at the files now, as SIGHUP wants it.
+    pub fn reload(&self) {
+        self.asked.notify_one();
     }
 }
 

@@ -9,7 +9,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -41,34 +42,78 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Looks up the names of these targets, now and then every so often. It never ends.
+/// What is to be looked up.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) targets: Vec<Arc<Target>>,
+    /// How often.
+    pub(super) every: Duration,
+}
+
+/// Looks up the names of these targets, now and then every so often, whichever they are just now.
+/// It never ends.
 ///
 /// # Cancellation
 /// Dropping the future ends it; a look-up that is under way ends in its own time.
-pub(super) async fn keep_resolved(targets: Vec<Arc<Target>>, resolver: Resolver, every: Duration) {
-    let mut by_name: HashMap<(String, u16), Vec<Arc<Target>>> = HashMap::new();
+pub(super) async fn keep_resolved(mut wanted: watch::Receiver<Resolved>, resolver: Resolver) {
+    let mut running: HashMap<Name, Running> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let Resolved { targets, every } = wanted.borrow_and_update().clone();
+        let mut before = std::mem::take(&mut running);
+        for (name, targets) in by_name(targets) {
+            let same = before
+                .remove(&name)
+                .filter(|running| running.every == every && are_same(&running.targets, &targets));
+            let task = same.unwrap_or_else(|| {
+                let looking =
+                    keep_name_resolved(name.clone(), targets.clone(), resolver.clone(), every);
+                Running {
+                    task: tasks.spawn(looking),
+                    targets,
+                    every,
+                }
+            });
+            running.insert(name, task);
+        }
+        before.into_values().for_each(|gone| gone.task.abort());
+        while tasks.try_join_next().is_some() {}
+        if wanted.changed().await.is_err() {
+            // There is nobody who could want others.
+            std::future::pending().await
+        }
+    }
+}
+
+/// A host and a port.
+type Name = (String, u16);
+
+/// One name that is looked up again and again, for some targets.
+struct Running {
+    task: AbortHandle,
+    targets: Vec<Arc<Target>>,
+    every: Duration,
+}
+
+fn by_name(targets: Vec<Arc<Target>>) -> HashMap<Name, Vec<Arc<Target>>> {
+    let mut by_name: HashMap<Name, Vec<Arc<Target>>> = HashMap::new();
     for target in targets.into_iter().filter(|target| target.is_named()) {
         let origin = target.origin();
         let name = (origin.host.clone(), origin.port);
         by_name.entry(name).or_default().push(target);
     }
-    let mut names = JoinSet::new();
-    for ((host, port), targets) in by_name {
-        names.spawn(keep_name_resolved(
-            host,
-            port,
-            targets,
-            resolver.clone(),
-            every,
-        ));
-    }
-    while names.join_next().await.is_some() {}
-    std::future::pending().await
+    by_name
+}
+
+fn are_same(some: &[Arc<Target>], others: &[Arc<Target>]) -> bool {
+    some.len() == others.len()
+        && some
+            .iter()
+            .all(|one| others.iter().any(|other| Arc::ptr_eq(one, other)))
 }
 
 async fn keep_name_resolved(
-    host: String,
-    port: u16,
+    (host, port): Name,
     targets: Vec<Arc<Target>>,
     resolver: Resolver,
     every: Duration,

@@ -46,6 +46,37 @@ impl ConnectionState {
     }
 }
 
+/// What became of a look at the configuration and its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// What they say is in force now.
+    Applied,
+    /// They say what was in force already.
+    Unchanged,
+    /// They seem to be written at this moment.
+    Pending,
+    /// Something is wrong with them.
+    Rejected,
+}
+
+impl Reload {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Applied,
+        Self::Unchanged,
+        Self::Pending,
+        Self::Rejected,
+    ];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Pending => "pending",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// How a TLS handshake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handshake {

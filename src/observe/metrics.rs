@@ -14,6 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::inventory::{CurrentInventory, Inventory};
+use super::reload::ReloadMetrics;
 use super::upstream::{UpstreamMetrics, UpstreamTable};
 use super::worker::{Durations, RequestLabels, WorkerMetrics};
 use super::{
@@ -37,6 +38,7 @@ pub struct Metrics {
     pub(super) access_log_dropped: Counter,
     panics: Counter,
     upstreams: UpstreamTable,
+    reloads: Arc<ReloadMetrics>,
     inventory: Arc<CurrentInventory>,
 }
 
@@ -60,6 +62,7 @@ impl Metrics {
             access_log_dropped: Counter::default(),
             panics: Counter::default(),
             upstreams: UpstreamTable::default(),
+            reloads: Arc::default(),
             inventory: Arc::default(),
         };
         metrics.start_at_zero();
@@ -138,6 +141,11 @@ impl Metrics {
     /// Counts a request that was sent on a second connection, the first having gone.
     pub fn count_upstream_retry(&self) {
         self.upstreams.retries.inc();
+    }
+
+    /// The counters of reloads.
+    pub fn reloads(&self) -> &ReloadMetrics {
+        &self.reloads
     }
 
     /// Replaces what is told about certificates, keys and the configuration in force.
@@ -219,6 +227,7 @@ impl Metrics {
         );
         table.register("panics", "Panics caught", self.panics.clone());
         self.upstreams.register(table);
+        self.reloads.register(table);
         table.register("ready", "Whether new requests are welcome", readiness);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         table.register("build", "The running program", Info::new(version));

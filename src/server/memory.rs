@@ -3,28 +3,20 @@
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// How many connections have room, each with the one to an upstream that it may need; `None`
-/// where the system does not say how much memory there is.
-pub(super) fn room() -> Option<usize> {
-    let bytes = limit(Path::new("/"))?;
-    Some(usize::try_from(bytes / CONNECTION_BYTES).unwrap_or(usize::MAX))
+/// How many connections have room, each with the one to an upstream that it may need.
+pub(super) fn room() -> usize {
+    let system = rustix::system::sysinfo();
+    let machine = (system.totalram as u64).saturating_mul(system.mem_unit.into());
+    let bytes = limit(Path::new("/"), machine);
+    usize::try_from(bytes / CONNECTION_BYTES).unwrap_or(usize::MAX)
 }
 
 /// The least of what the machine has and what the process's control groups allow, in bytes.
 /// `root` is the root of the file system.
-fn limit(root: &Path) -> Option<u64> {
-    let machine = read_to_string(root.join("proc/meminfo")).ok();
-    let machine = machine.as_deref().and_then(total);
+fn limit(root: &Path, machine: u64) -> u64 {
     let groups = read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let groups = groups.lines().filter_map(|line| allowed(root, line));
-    machine.into_iter().chain(groups).min()
-}
-
-/// What `/proc/meminfo` says of the whole, in bytes.
-fn total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
+    let allowed = groups.lines().filter_map(|line| allowed(root, line)).min();
+    allowed.map_or(machine, |allowed| allowed.min(machine))
 }
 
 /// What one control group and those above it allow, in bytes; `line` is one of
@@ -69,19 +61,17 @@ mod tests {
         root
     }
 
-    const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:  2097152 kB\nMemFree: 1 kB\n");
+    const MACHINE: u64 = 2048 * MIB;
 
     #[test]
     fn a_machine_without_groups_has_what_it_has() {
-        assert_eq!(limit(root(&[MACHINE]).path()), Some(2048 * MIB));
-        assert_eq!(limit(root(&[]).path()), None);
+        assert_eq!(limit(root(&[]).path(), MACHINE), MACHINE);
     }
 
     #[test]
     fn a_group_and_those_above_it_bound_it() {
         let own = ("proc/self/cgroup", "0::/system.slice/jotgate.service\n");
         let files = [
-            MACHINE,
             own,
             (
                 "sys/fs/cgroup/system.slice/jotgate.service/memory.max",
@@ -89,14 +79,14 @@ mod tests {
             ),
             ("sys/fs/cgroup/system.slice/memory.max", "268435456\n"),
         ];
-        assert_eq!(limit(root(&files).path()), Some(256 * MIB));
+        assert_eq!(limit(root(&files).path(), MACHINE), 256 * MIB);
     }
 
     #[test]
     fn a_container_that_sees_its_group_as_the_top_is_bound_too() {
         let own = ("proc/self/cgroup", "0::/../elsewhere/pod\n");
-        let files = [MACHINE, own, ("sys/fs/cgroup/memory.max", "134217728\n")];
-        assert_eq!(limit(root(&files).path()), Some(128 * MIB));
+        let files = [own, ("sys/fs/cgroup/memory.max", "134217728\n")];
+        assert_eq!(limit(root(&files).path(), MACHINE), 128 * MIB);
     }
 
     #[test]
@@ -105,9 +95,9 @@ mod tests {
         let unlimited = "9223372036854771712\n";
         let top = "sys/fs/cgroup/memory/memory.limit_in_bytes";
         let group = "sys/fs/cgroup/memory/a/memory.limit_in_bytes";
-        let files = [MACHINE, own, (top, unlimited), (group, "67108864\n")];
-        assert_eq!(limit(root(&files).path()), Some(64 * MIB));
-        let files = [MACHINE, own, (top, unlimited), (group, unlimited)];
-        assert_eq!(limit(root(&files).path()), Some(2048 * MIB));
+        let files = [own, (top, unlimited), (group, "67108864\n")];
+        assert_eq!(limit(root(&files).path(), MACHINE), 64 * MIB);
+        let files = [own, (top, unlimited), (group, unlimited)];
+        assert_eq!(limit(root(&files).path(), MACHINE), 2048 * MIB);
     }
 }

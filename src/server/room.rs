@@ -17,7 +17,7 @@ pub(super) struct Room {
 /// as much memory as both take when nobody reads.
 pub(super) fn room_for(connections: usize) -> Room {
     let sockets = descriptors::room().unwrap_or(usize::MAX);
-    let memory = memory::room().unwrap_or(usize::MAX).max(1);
+    let memory = memory::room().max(1);
     let by_descriptors = (sockets / 2).max(1);
     let clients = connections.min(by_descriptors).min(memory);
     // What is reserved may well come out of what the defaults ask for; nobody has to act on that.

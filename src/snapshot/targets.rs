@@ -156,4 +156,5 @@ fn problem(route: &Route, error: &ClientTlsError) -> Problem {
         ClientTlsError::System(_) => None,
     };
     Problem::error(place.unwrap_or(&route.to.place).clone(), error.to_string())
+        .unsettled(error.is_unsettled())
 }

@@ -60,6 +60,16 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
+    /// Whether it looks as if the files were being replaced at this moment: one of them is not
+    /// there or not whole, or only one is new.
+    pub fn is_unsettled(&self) -> bool {
+        match self {
+            Self::Unreadable { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Malformed { reason, .. } => reason == CUT_SHORT || reason == EMPTY,
+            Self::Mismatch { .. } => true,
+        }
+    }
+
     /// Whether the fault lies with the private key's file rather than with the chain's.
     pub fn blames_key(&self, key_path: &Path) -> bool {
         match self {
@@ -178,6 +188,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
             "larger than 1 MiB; is this the right file?",
         ));
     }
+    if bytes.is_empty() {
+        return Err(malformed(path, EMPTY));
+    }
     Ok(bytes)
 }
 
@@ -185,7 +198,7 @@ fn explain(error: &pem::Error, wanted: &str) -> String {
     if matches!(error, pem::Error::NoItemsFound) {
         format!("holds no PEM {wanted} (expected a -----BEGIN … block)")
     } else if matches!(error, pem::Error::MissingSectionEnd { .. }) {
-        "is cut short: a PEM block has no end".to_owned()
+        CUT_SHORT.to_owned()
     } else {
         format!("is not valid PEM: {error}")
     }
@@ -236,4 +249,6 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
+const CUT_SHORT: &str = "is cut short: a PEM block has no end";
+const EMPTY: &str = "the file is empty";
 const NO_CERTIFICATE: &str = "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)";

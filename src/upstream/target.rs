@@ -92,6 +92,12 @@ impl Target {
             }
     }
 
+    /// What tells its TLS from others: whom it believes, what it shows.
+    pub fn mark(&self) -> String {
+        let tls = self.tls.as_ref();
+        tls.map_or_else(|| "plain".to_owned(), ClientTls::mark)
+    }
+
     /// Whether its host is a name, whose addresses somebody has to find out.
     pub fn is_named(&self) -> bool {
         self.origin.host.parse::<IpAddr>().is_err()

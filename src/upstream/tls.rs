@@ -55,6 +55,16 @@ pub enum ClientTlsError {
     System(rustls::Error),
 }
 
+impl ClientTlsError {
+    /// Whether it looks as if the files were being replaced at this moment.
+    pub fn is_unsettled(&self) -> bool {
+        match self {
+            Self::Authorities(error) | Self::Identity(error) => error.is_unsettled(),
+            Self::Unusable { .. } | Self::System(_) => false,
+        }
+    }
+}
+
 impl ClientConfigs {
     /// Believes the authorities in `ca`, or those of the system; shows the certificate in
     /// `identity` (its chain and its key) to upstreams that ask for one.
@@ -112,6 +122,14 @@ impl ClientConfigs {
 }
 
 impl ClientTls {
+    /// A few digits of the digest of what it believes and shows.
+    pub(super) fn mark(&self) -> String {
+        self.digest[..8]
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect()
+    }
+
     /// Whether it believes and shows the same, under the same name.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.digest == other.digest && self.name == other.name

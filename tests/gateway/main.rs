@@ -31,6 +31,7 @@ mod memory;
 mod probe;
 mod proxy_protocol;
 mod redirect;
+mod reload;
 mod request_id;
 mod schema;
 mod smoke;

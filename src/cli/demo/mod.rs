@@ -17,7 +17,7 @@ use crate::control::Resolver;
 use crate::observe;
 use crate::server::{StartError, Surroundings};
 
-use super::run::{self, LoadError, StopSignals, stop_at_signal};
+use super::run::{self, LoadError, Signals, stop_at_signal};
 use super::{UNUSABLE, fail};
 use folder::{DemoFolder, FolderError, Ports};
 
@@ -71,7 +71,7 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
-        let mut stop = StopSignals::new()?;
+        let mut signals = Signals::new()?;
         tokio::task::spawn_local(upstream::serve(tokio::net::TcpListener::from_std(echo)?));
         let loaded = run::load(&folder.config())?;
         let surroundings = Surroundings {
@@ -79,9 +79,9 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
             access_log: Box::new(observe::stdout()?),
         };
         drop(held);
-        let (gateway, _control) = run::start(&loaded, surroundings, Resolver::system())?;
+        let (gateway, control) = run::start(&loaded, surroundings, Resolver::system())?;
         io::stdout().write_all(introduction(&folder, ports).as_bytes())?;
-        stop_at_signal(gateway, &mut stop).await;
+        stop_at_signal(gateway, &control, &mut signals).await;
         Ok(())
     })
 }

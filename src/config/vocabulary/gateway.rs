@@ -76,6 +76,13 @@ pub(in crate::config) static ROOT: Table = Table::new(&[
         "{}",
         "The process itself.",
     ),
+    optional(
+        "reload",
+        Kind::Table(&RELOAD),
+        "the defaults of its keys",
+        "{}",
+        "How changes of the configuration and its files are seen.",
+    ),
 ]);
 
 static LISTEN: Table = Table::new(&[
@@ -277,6 +284,13 @@ static SERVER: Table = Table::new(&[
         "How long idle connections stay open after that signal.",
     ),
 ]);
+
+static RELOAD: Table = Table::new(&[default(
+    "poll",
+    Kind::Duration(Duration::from_secs(1)..=DAY),
+    r#""30s""#,
+    "How often the files are looked at, where the file system sends no word of changes.",
+)]);
 
 const ADDRESSES: Kind = Kind::OneOrMany(&Kind::Like(ADDRESS));
 

@@ -1,7 +1,7 @@
 //! Reading files and folders without trusting them to be what they should be.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::Fault;
@@ -48,18 +48,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
 }
 
 /// What is in a folder.
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// The key files by name, so that every load sees them in the same order.
-    pub(super) files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// How many entries are none.
-    pub(super) ignored: usize,
+    pub(crate) ignored: usize,
 }
 
 /// Lists the key files directly in a folder.
 ///
 /// Hidden entries are ignored: Kubernetes keeps each version of a mounted volume in one, and
 /// editors their backups.
-pub(super) fn list(folder: &Path) -> Result<Listing, Fault> {
+pub(crate) fn list(folder: &Path) -> Result<Listing, Fault> {
     let mut listing = Listing {
         files: Vec::new(),
         ignored: 0,
@@ -96,7 +96,11 @@ fn is_key_file_name(path: &Path) -> bool {
 }
 
 fn unreadable(error: &std::io::Error) -> Fault {
-    Fault::new(format!("cannot be read: {error}"))
+    let fault = Fault::new(format!("cannot be read: {error}"));
+    if error.kind() == ErrorKind::NotFound {
+        return fault.unsettled();
+    }
+    fault
 }
 
 const ENDINGS: [&str; 7] = ["pem", "crt", "cer", "pub", "jwk", "jwks", "json"];

@@ -22,7 +22,14 @@ type Object = Map<String, Value>;
 pub(super) fn parse(bytes: &[u8], path: &Path) -> Contents {
     let document = match json::parse(bytes) {
         Ok(document) => document,
-        Err(error) => return Contents::refused(Fault::new(format!("not sound JSON: {error}"))),
+        Err(error) => {
+            let fault = Fault::new(format!("not sound JSON: {error}"));
+            return Contents::refused(if error.is_cut_short() {
+                fault.unsettled()
+            } else {
+                fault
+            });
+        }
     };
     let jwks = match members(&document) {
         Ok(jwks) => jwks,

@@ -19,7 +19,7 @@ use super::key::{Key, Origin, Place};
 use super::material::Unfit;
 use super::set::{KeySet, TRIED_WITHOUT_KID};
 
-pub(crate) use file::read as read_file;
+pub(crate) use file::{list as list_key_files, read as read_file};
 pub(crate) use secret::decode as decode_secret;
 pub use secret::{SecretEncoding, load_secret};
 
@@ -73,6 +73,8 @@ pub struct KeyProblem {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// Whether it looks as if the file was being written at this moment.
+    pub is_unsettled: bool,
 }
 
 /// Loads the public keys of every source.
@@ -177,6 +179,7 @@ impl Loaded {
             place,
             message: fault.message,
             hint: fault.hint,
+            is_unsettled: fault.is_unsettled,
         });
     }
 }
@@ -209,6 +212,8 @@ impl IntoPlace for Origin {
 pub(crate) struct Fault {
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// Whether it looks as if the file was being written at this moment.
+    is_unsettled: bool,
 }
 
 impl Fault {
@@ -216,6 +221,15 @@ impl Fault {
         Self {
             message: message.into(),
             hint: None,
+            is_unsettled: false,
+        }
+    }
+
+    /// As one that will be over once the file is written.
+    fn unsettled(self) -> Self {
+        Self {
+            is_unsettled: true,
+            ..self
         }
     }
 
@@ -267,7 +281,7 @@ impl Contents {
 fn parse(bytes: &[u8], path: &Path) -> Contents {
     let start = bytes.trim_ascii_start();
     if start.is_empty() {
-        Contents::refused(Fault::new("the file is empty"))
+        Contents::refused(Fault::new("the file is empty").unsettled())
     } else if start.starts_with(b"{") || start.starts_with(b"[") {
         jwk::parse(bytes, path)
     } else if pem::is_pem(bytes) {

@@ -63,7 +63,8 @@ pub(crate) fn blocks(bytes: &[u8]) -> Vec<Block<'_>> {
             ))),
             None => Err(
                 Fault::new(format!("the PEM block {:?} has no END line", cut(label)))
-                    .hint("the file is cut short; copy it again"),
+                    .hint("the file is cut short; copy it again")
+                    .unsettled(),
             ),
         };
         blocks.push(Block {

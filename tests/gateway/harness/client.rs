@@ -80,6 +80,16 @@ impl H1 {
 
     /// Over TLS to this address, trusting this authority.
     pub async fn connect_to(address: SocketAddr, authority: &str, name: Option<&str>) -> Self {
+        let connected = Self::try_connect_to(address, authority, name).await;
+        connected.expect("no handshake")
+    }
+
+    /// The same, unless one of the two does not want to.
+    pub async fn try_connect_to(
+        address: SocketAddr,
+        authority: &str,
+        name: Option<&str>,
+    ) -> Option<Self> {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = match name {
             Some(name) => ServerName::try_from(name.to_owned()).unwrap(),
@@ -87,8 +97,8 @@ impl H1 {
             None => ServerName::try_from("127.0.0.1".to_owned()).unwrap(),
         };
         let handshake = connector(authority, &[b"http/1.1"]).connect(name, stream);
-        let stream = timeout(PATIENCE, handshake).await.expect("no handshake");
-        Self::over(stream.unwrap())
+        let stream = timeout(PATIENCE, handshake).await.expect("no end of it");
+        stream.ok().map(Self::over)
     }
 }
 

@@ -222,10 +222,10 @@ impl Start {
         let (gateway, control) = run::start(&loaded, surroundings, self.resolver.clone()).unwrap();
         TestGateway {
             gateway,
-            _control: control,
+            control,
             log,
             authority: self.authority.pem.clone(),
-            _folder: self.folder,
+            folder: self.folder,
         }
     }
 }
@@ -233,13 +233,18 @@ impl Start {
 /// A running gateway. It ends when it is dropped.
 pub struct TestGateway {
     pub gateway: Gateway,
-    _control: ControlPlane,
+    pub control: ControlPlane,
     log: Log,
     authority: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestGateway {
+    /// Where its configuration, keys and certificates are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn https(&self) -> SocketAddr {
         self.gateway.addresses().https[0]
     }

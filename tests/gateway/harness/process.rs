@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,7 @@ pub struct Process {
     pub https: SocketAddr,
     pub admin: SocketAddr,
     pub authority: String,
-    _start: Start,
+    start: Start,
 }
 
 impl Process {
@@ -82,8 +83,20 @@ impl Process {
             https: found[0].unwrap(),
             admin: found[1].unwrap(),
             authority: start.authority().to_owned(),
-            _start: start,
+            start,
         }
+    }
+
+    /// Where its configuration, keys and certificates are.
+    pub fn folder(&self) -> &Path {
+        self.start.folder()
+    }
+
+    /// Sends it a signal of this name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// The memory it holds now, in bytes.

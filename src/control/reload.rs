@@ -1,0 +1,302 @@
+//! Keeps what is in force what the files say.
+//!
+//! Word comes from the file system, from the operator (SIGHUP), and from a look now and then. A
+//! new state is built whole beside the old one, by the very function that the start uses, and put
+//! into force at once, or not at all: whatever is wrong with the files, the last good state goes
+//! on serving, and the log says what is wrong.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{error, info, warn};
+
+use super::inputs::{Fingerprint, Inputs};
+use super::load::{LoadError, Loaded, load};
+use super::resolve::Resolved;
+use super::watch::Watch;
+use crate::clock::Clock;
+use crate::config::{Config, Severity};
+use crate::observe::{Metrics, Reload};
+use crate::snapshot::Live;
+
+/// The one who puts snapshots into force.
+pub(super) struct Reloader {
+    file: PathBuf,
+    live: Live,
+    metrics: Arc<Metrics>,
+    /// Whose addresses are looked up.
+    resolved: watch::Sender<Resolved>,
+    /// What the process was started with; some of it stays so until the end.
+    started: Config,
+    poll: Duration,
+    /// Told by the file system.
+    changed: Arc<Notify>,
+    /// Told by the operator.
+    asked: Arc<Notify>,
+    /// What is watched.
+    inputs: Inputs,
+    watch: Watch,
+    /// What is in force.
+    applied: (Inputs, Fingerprint),
+    /// What was looked at last.
+    tried: Fingerprint,
+    trouble: Trouble,
+}
+
+/// What is wrong with the files now.
+enum Trouble {
+    None,
+    /// They seem to be written at this moment, and have been since then.
+    Pending(Instant),
+    /// That has been said.
+    Told,
+}
+
+/// Why one looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Changed,
+    Asked,
+    Poll,
+    /// What was pending has been for too long.
+    Impatience,
+}
+
+impl Reloader {
+    /// For what was just loaded and is in force.
+    pub(super) fn new(
+        loaded: &Loaded,
+        live: Live,
+        metrics: Arc<Metrics>,
+        resolved: watch::Sender<Resolved>,
+        asked: Arc<Notify>,
+    ) -> Self {
+        let changed = Arc::new(Notify::new());
+        // What has changed since it was loaded is seen by the first look.
+        changed.notify_one();
+        metrics.reloads().begin(now());
+        Self {
+            file: loaded.source.path.clone(),
+            live,
+            metrics,
+            resolved,
+            started: loaded.config.clone(),
+            poll: loaded.config.reload.poll,
+            watch: Watch::over(&loaded.inputs, changed.clone()),
+            changed,
+            asked,
+            inputs: loaded.inputs.clone(),
+            applied: (loaded.inputs.clone(), loaded.fingerprint.clone()),
+            tried: loaded.fingerprint.clone(),
+            trouble: Trouble::None,
+        }
+    }
+
+    /// Goes on for ever.
+    pub(super) async fn keep_current(mut self) {
+        loop {
+            let patience = match self.trouble {
+                Trouble::Pending(since) => Some(since + PATIENCE),
+                Trouble::None | Trouble::Told => None,
+            };
+            let cause = tokio::select! {
+                biased;
+                () = self.asked.notified() => Cause::Asked,
+                () = self.changed.notified() => {
+                    self.settle().await;
+                    Cause::Changed
+                }
+                () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                    Cause::Impatience
+                }
+                () = sleep(self.poll) => Cause::Poll,
+            };
+            self.look(cause);
+            tokio::select! {
+                () = self.asked.notified() => self.look(Cause::Asked),
+                () = sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Waits until there has been no word for a moment: a file is written in several steps, and
+    /// several files come together.
+    async fn settle(&self) {
+        let latest = Instant::now() + SETTLED_AT_LATEST;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => {}
+                () = sleep_until(latest) => return,
+                () = sleep(QUIET) => return,
+            }
+        }
+    }
+
+    /// Looks whether there is something new, and does what is to be done.
+    fn look(&mut self, cause: Cause) {
+        if cause != Cause::Impatience {
+            // A folder that was replaced has taken its watch along.
+            self.watch = Watch::over(&self.inputs, self.changed.clone());
+        }
+        let seen = self.inputs.fingerprint();
+        if seen == self.tried && matches!(cause, Cause::Changed | Cause::Poll) {
+            return;
+        }
+        let previous = self.live.snapshot();
+        let outcome = match load(&self.file, Some(&previous)) {
+            Ok(loaded) if loaded.fingerprint == self.applied.1 => self.as_it_was(loaded, cause),
+            Ok(loaded) => self.apply(loaded),
+            Err(LoadError::Unsteady) => {
+                self.changed.notify_one();
+                return;
+            }
+            Err(error) => {
+                let inputs = error.inputs(&self.applied.0);
+                if inputs != self.inputs {
+                    // Again, with an eye on all of it.
+                    self.inputs = inputs;
+                    self.changed.notify_one();
+                    return;
+                }
+                self.tried = seen;
+                self.refuse(&error)
+            }
+        };
+        self.metrics.reloads().ended(outcome, now());
+    }
+
+    /// The files say what is in force.
+    fn as_it_was(&mut self, loaded: Loaded, cause: Cause) -> Reload {
+        let generation = self.live.snapshot().generation;
+        match self.trouble {
+            Trouble::None if cause != Cause::Asked => {}
+            Trouble::None => info!(generation, "nothing has changed"),
+            Trouble::Pending(_) | Trouble::Told => {
+                info!(generation, "the files are as they were");
+            }
+        }
+        self.settled(loaded.inputs, loaded.fingerprint);
+        Reload::Unchanged
+    }
+
+    fn apply(&mut self, loaded: Loaded) -> Reload {
+        let Loaded {
+            config,
+            snapshot,
+            problems,
+            source,
+            inputs,
+            fingerprint,
+        } = loaded;
+        let previous = self.live.snapshot();
+        let generation = snapshot.generation;
+        let changes = snapshot.changes_since(&previous);
+        self.metrics.publish(snapshot.inventory());
+        // Ignored if nobody looks up anything any more: then the process is about to end.
+        let _ = self.resolved.send(Resolved {
+            targets: snapshot.targets.clone(),
+            every: config.resolve,
+        });
+        self.live.publish(snapshot);
+        info!(generation, %changes, "configuration applied");
+        for problem in problems.iter() {
+            let at = place(&source.path, problem.place.as_ref().map(|p| source.line(p)));
+            warn!(at, "{}", problem.message);
+        }
+        let waiting = config.needs_restart(&self.started);
+        if !waiting.is_empty() {
+            let settings = waiting.join(", ");
+            warn!(
+                settings,
+                "these changes need a restart; all others are in force"
+            );
+        }
+        self.poll = config.reload.poll;
+        self.settled(inputs, fingerprint);
+        Reload::Applied
+    }
+
+    fn settled(&mut self, inputs: Inputs, fingerprint: Fingerprint) {
+        if inputs != self.inputs {
+            self.inputs = inputs.clone();
+            self.changed.notify_one();
+        }
+        self.tried = fingerprint.clone();
+        self.applied = (inputs, fingerprint);
+        self.trouble = Trouble::None;
+    }
+
+    /// The last good state goes on.
+    fn refuse(&mut self, error: &LoadError) -> Reload {
+        let generation = self.live.snapshot().generation;
+        if error.is_unsettled() {
+            let since = match self.trouble {
+                Trouble::Pending(since) => since,
+                Trouble::None | Trouble::Told => Instant::now(),
+            };
+            self.trouble = Trouble::Pending(since);
+            if since.elapsed() < PATIENCE {
+                for (at, what) in told(error) {
+                    info!(generation, at, "waiting for files to be complete: {what}");
+                }
+                return Reload::Pending;
+            }
+        }
+        self.trouble = Trouble::Told;
+        for (at, what) in told(error) {
+            error!(
+                generation,
+                at, "not applied, the last good configuration goes on: {what}"
+            );
+        }
+        Reload::Rejected
+    }
+}
+
+/// What is wrong, each with its place.
+fn told(error: &LoadError) -> Vec<(String, String)> {
+    match error {
+        LoadError::Problems { problems, file, .. } => problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .map(|problem| {
+                let line = problem.place.as_ref().map(|place| file.line(place));
+                let message = [std::slice::from_ref(&problem.message), &problem.help].concat();
+                (place(&file.path, line), message.join("; "))
+            })
+            .collect(),
+        LoadError::Unreadable(error) => {
+            let cause = std::error::Error::source(error);
+            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+            vec![(place(error.path(), None), format!("{error}{cause}"))]
+        }
+        LoadError::Unsteady => Vec::new(),
+    }
+}
+
+fn place(file: &std::path::Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
+}
+
+fn now() -> u64 {
+    Clock::system().numeric_date().seconds()
+}
+
+/// How long there must be no word of changes.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// Whether there is or not: a change takes effect within a second.
+const SETTLED_AT_LATEST: Duration = Duration::from_millis(600);
+
+/// The least time between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long files may be incomplete before somebody has to see to it.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,415 @@
+//! What changes on disk takes effect without a restart, and what is wrong there does not.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Instant;
+
+use jotgate::crypto::KeyKind;
+
+use crate::harness::{
+    Authority, Draft, H1, PATIENCE, Process, Signer, Start, TestGateway, Upstream,
+};
+
+/// The status of one request with this token on a connection that has been open all along.
+async fn ask(client: &mut H1, token: &str) -> u16 {
+    let authorization = format!("Authorization: Bearer {token}");
+    client.get("/api/x", &[&authorization]).await.status
+}
+
+fn token(signer: &Signer, kid: &str) -> String {
+    Draft::good().kid(kid).signed_by(signer)
+}
+
+/// Asks until the answer is this one; fails if that takes more than it may. A second is promised,
+/// and machines that are busy get a few more.
+async fn comes_to(client: &mut H1, token: &str, status: u16) {
+    let begun = Instant::now();
+    loop {
+        let got = ask(client, token).await;
+        if got == status {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{got} for ever, not {status}");
+    }
+}
+
+/// Waits for the metrics to say this.
+async fn told(gateway: &TestGateway, line: &str) {
+    let mut operator = H1::plain(gateway.admin()).await;
+    let begun = Instant::now();
+    loop {
+        let text = operator.get("/metrics", &[]).await.text();
+        if text.contains(&format!("\n{line}\n")) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no {line} in {text}");
+    }
+}
+
+/// Another key pair than the one there is at the start.
+fn second() -> &'static Signer {
+    Signer::stranger()
+}
+
+#[tokio::test]
+async fn p1_a_key_that_is_added_is_good_and_one_that_is_removed_is_not() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let keys = gateway.folder().join("keys");
+    let mut client = gateway.h1().await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "second"));
+    assert_eq!(ask(&mut client, &old).await, 200);
+    assert_eq!(ask(&mut client, &new).await, 401);
+
+    second().write_public(&keys.join("second.pem"));
+    comes_to(&mut client, &new, 200).await;
+    assert_eq!(ask(&mut client, &old).await, 200);
+
+    // T54: remembered, and gone with its key.
+    fs::remove_file(keys.join("main.pem")).unwrap();
+    comes_to(&mut client, &old, 401).await;
+    assert_eq!(ask(&mut client, &new).await, 200);
+    told(&gateway, "jotgate_config_generation 3").await;
+    told(&gateway, "jotgate_config_last_reload_successful 1").await;
+    told(
+        &gateway,
+        r#"jotgate_config_reloads_total{outcome="applied"} 2"#,
+    )
+    .await;
+}
+
+/// A way in which files change in real life: from the first key alone to the second alone.
+type Idiom = fn(folder: &Path);
+
+/// Each replaces the contents of `keys/main.pem`, by which the configuration knows the key.
+const IDIOMS: [(&str, Idiom); 7] = [
+    ("written in place", |folder| {
+        fs::write(folder.join("keys/main.pem"), second().public_pem()).unwrap();
+    }),
+    ("renamed over", |folder| {
+        fs::write(folder.join("keys/.new"), second().public_pem()).unwrap();
+        fs::rename(folder.join("keys/.new"), folder.join("keys/main.pem")).unwrap();
+    }),
+    ("an editor's backup dance", |folder| {
+        let file = folder.join("keys/main.pem");
+        fs::rename(&file, folder.join("keys/main.pem~")).unwrap();
+        fs::write(&file, second().public_pem()).unwrap();
+        fs::remove_file(folder.join("keys/main.pem~")).unwrap();
+    }),
+    ("removed and made again", |folder| {
+        fs::remove_file(folder.join("keys/main.pem")).unwrap();
+        fs::write(folder.join("keys/main.pem"), second().public_pem()).unwrap();
+    }),
+    ("the folder replaced", |folder| {
+        fs::create_dir(folder.join("other")).unwrap();
+        fs::write(folder.join("other/main.pem"), second().public_pem()).unwrap();
+        fs::rename(folder.join("keys"), folder.join("gone")).unwrap();
+        fs::rename(folder.join("other"), folder.join("keys")).unwrap();
+    }),
+    ("replaced by a link", |folder| {
+        fs::write(folder.join("second.txt"), second().public_pem()).unwrap();
+        symlink("../second.txt", folder.join("keys/.link")).unwrap();
+        fs::rename(folder.join("keys/.link"), folder.join("keys/main.pem")).unwrap();
+    }),
+    ("written in two steps", |folder| {
+        use std::io::Write;
+        let bytes = second().public_pem();
+        let (first, rest) = bytes.as_bytes().split_at(bytes.len() / 2);
+        let mut file = fs::File::create(folder.join("keys/main.pem")).unwrap();
+        file.write_all(first).unwrap();
+        file.sync_all().unwrap();
+        file.write_all(rest).unwrap();
+    }),
+];
+
+#[tokio::test]
+async fn p5_a_key_file_may_be_replaced_in_every_way_there_is_and_again() {
+    for (what, replace) in IDIOMS {
+        let upstream = Upstream::start().await;
+        let gateway = Start::with(&upstream).start();
+        let folder = gateway.folder();
+        let mut client = gateway.h1().await;
+        let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+        println!("{what}");
+        assert_eq!(ask(&mut client, &old).await, 200);
+        replace(folder);
+        comes_to(&mut client, &new, 200).await;
+        assert_eq!(ask(&mut client, &old).await, 401);
+        // The second time is where others have failed: the first had taken the watch along.
+        fs::write(folder.join("keys/main.pem"), Signer::rsa().public_pem()).unwrap();
+        comes_to(&mut client, &old, 200).await;
+        assert_eq!(ask(&mut client, &new).await, 401);
+    }
+}
+
+/// Swaps the contents of a mounted Secret, as Kubernetes does it: a new folder, a new link to it
+/// renamed over the old one.
+fn swap(mount: &Path, version: usize, signer: &Signer) {
+    let name = format!("..{version}");
+    fs::create_dir(mount.join(&name)).unwrap();
+    fs::write(mount.join(&name).join("main.pem"), signer.public_pem()).unwrap();
+    symlink(&name, mount.join("..data_tmp")).unwrap();
+    fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+    if version > 0 {
+        fs::remove_dir_all(mount.join(format!("..{}", version - 1))).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn p5_a_mounted_secret_may_be_swapped_again_and_again() {
+    for keys in ["mount", "mount/main.pem"] {
+        let upstream = Upstream::start().await;
+        let start = Start::with(&upstream).issuers(&format!(
+            "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nkeys = \"{keys}\"\n"
+        ));
+        let mount = start.folder().join("mount");
+        fs::create_dir(&mount).unwrap();
+        swap(&mount, 0, Signer::rsa());
+        symlink("..data/main.pem", mount.join("main.pem")).unwrap();
+        let gateway = start.start();
+        let mut client = gateway.h1().await;
+        let tokens = [Signer::rsa(), second()].map(|signer| token(signer, "main"));
+        assert_eq!(ask(&mut client, &tokens[0]).await, 200);
+        for version in 1..6 {
+            swap(&mount, version, [Signer::rsa(), second()][version % 2]);
+            comes_to(&mut client, &tokens[version % 2], 200).await;
+            assert_eq!(ask(&mut client, &tokens[(version + 1) % 2]).await, 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_is_added_is_there_and_one_that_is_removed_is_not() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let mut client = gateway.h1().await;
+    assert_eq!(client.get("/more/x", &[]).await.status, 404);
+    let file = gateway.folder().join("jotgate.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let more = format!(
+        "{text}\n[[route]]\npath = \"/more/\"\nto = \"{}\"\nauth = \"public\"\n",
+        upstream.url()
+    );
+    fs::write(&file, more).unwrap();
+    told(&gateway, "jotgate_config_generation 2").await;
+    assert_eq!(client.get("/more/x", &[]).await.status, 200);
+    assert_eq!(client.get("/public/x", &[]).await.status, 200);
+    // Same upstream, same connection.
+    assert_eq!(upstream.connections(), 1);
+    fs::write(&file, text).unwrap();
+    told(&gateway, "jotgate_config_generation 3").await;
+    assert_eq!(client.get("/more/x", &[]).await.status, 404);
+    assert_eq!(client.get("/public/x", &[]).await.status, 200);
+    assert_eq!(upstream.connections(), 1);
+    let generations: Vec<u64> = gateway
+        .events(5)
+        .await
+        .iter()
+        .map(|event| event["generation"].as_u64().unwrap())
+        .collect();
+    assert_eq!(generations, [1, 2, 2, 3, 3]);
+}
+
+#[tokio::test]
+async fn p4_whatever_is_wrong_the_last_good_state_goes_on_and_what_is_mended_is_taken() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let folder = gateway.folder().to_owned();
+    let config = fs::read_to_string(folder.join("jotgate.toml")).unwrap();
+    let mut client = gateway.h1().await;
+    let good = token(Signer::rsa(), "main");
+    let mut rejected = 0;
+    let broken: [(&str, &str, Vec<u8>); 6] = [
+        ("no TOML", "jotgate.toml", b"[listen\nhttps = ".to_vec()),
+        ("no routes", "jotgate.toml", b"[listen]\n".to_vec()),
+        (
+            "an unknown issuer",
+            "jotgate.toml",
+            config
+                .replacen("auth = \"main\"", "auth = \"nobody\"", 1)
+                .into(),
+        ),
+        ("no key", "keys/main.pem", b"nonsense".to_vec()),
+        (
+            "a private key",
+            "keys/main.pem",
+            Signer::rsa().private_pem().into(),
+        ),
+        ("no certificate", "certs/tls.crt", b"nonsense".to_vec()),
+    ];
+    for (what, file, bytes) in broken {
+        println!("{what}");
+        let before = fs::read(folder.join(file)).unwrap();
+        fs::write(folder.join(file), bytes).unwrap();
+        rejected += 1;
+        told(
+            &gateway,
+            &format!(r#"jotgate_config_reloads_total{{outcome="rejected"}} {rejected}"#),
+        )
+        .await;
+        told(&gateway, "jotgate_config_last_reload_successful 0").await;
+        told(&gateway, "jotgate_config_generation 1").await;
+        assert_eq!(ask(&mut client, &good).await, 200);
+        assert_eq!(ask(&mut gateway.h1().await, &good).await, 200);
+        fs::write(folder.join(file), before).unwrap();
+        told(&gateway, "jotgate_config_last_reload_successful 1").await;
+        told(&gateway, "jotgate_config_generation 1").await;
+    }
+    second().write_public(&folder.join("keys/second.pem"));
+    comes_to(&mut client, &token(second(), "second"), 200).await;
+}
+
+#[tokio::test]
+async fn p8_a_certificate_waits_for_its_key() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let certs = gateway.folder().join("certs");
+    let other = Authority::new();
+    let (cert, key) = other.leaf(&["localhost"]);
+    let connects_with = async |authority: &str| {
+        H1::try_connect_to(gateway.https(), authority, Some("localhost")).await
+    };
+    let mut before = connects_with(gateway.authority()).await.unwrap();
+
+    fs::write(certs.join("tls.crt"), cert).unwrap();
+    told(
+        &gateway,
+        r#"jotgate_config_reloads_total{outcome="pending"} 1"#,
+    )
+    .await;
+    // Not wrong, not yet.
+    told(&gateway, "jotgate_config_last_reload_successful 1").await;
+    assert!(connects_with(gateway.authority()).await.is_some());
+    assert!(connects_with(other.pem()).await.is_none());
+
+    fs::write(certs.join("tls.key"), key).unwrap();
+    told(&gateway, "jotgate_config_generation 2").await;
+    assert!(connects_with(other.pem()).await.is_some());
+    assert!(connects_with(gateway.authority()).await.is_none());
+    assert_eq!(before.get("/public/x", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_no_reload() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let key = gateway.folder().join("keys/main.pem");
+    let bytes = fs::read(&key).unwrap();
+    for _ in 0..20 {
+        fs::write(&key, &bytes).unwrap();
+    }
+    fs::write(gateway.folder().join("keys/README"), "x").unwrap();
+    // Something that does, so that there is an end to wait for.
+    gateway.control.reload();
+    told(
+        &gateway,
+        r#"jotgate_config_reloads_total{outcome="unchanged"} 1"#,
+    )
+    .await;
+    told(&gateway, "jotgate_config_generation 1").await;
+    told(
+        &gateway,
+        r#"jotgate_config_reloads_total{outcome="applied"} 0"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn p7_many_changes_at_once_are_few_reloads() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let keys = gateway.folder().join("keys");
+    let last = Signer::new(KeyKind::Ed25519);
+    let begun = Instant::now();
+    for number in 0..100 {
+        second().write_public(&keys.join("second.pem"));
+        fs::rename(
+            keys.join("second.pem"),
+            keys.join(format!("key-{number}.pem")),
+        )
+        .unwrap();
+    }
+    last.write_public(&keys.join("last.pem"));
+    let mut client = gateway.h1().await;
+    let good = Draft::good()
+        .algorithm(jsonwebtoken::Algorithm::EdDSA)
+        .kid("last")
+        .signed_by(&last);
+    comes_to(&mut client, &good, 200).await;
+    let most = 2 + begun.elapsed().as_millis() / 200;
+    let event = gateway.log_text();
+    let last = event.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    let reloads = u128::from(last["generation"].as_u64().unwrap()) - 1;
+    assert!(reloads <= most, "{reloads} reloads, at most {most}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_restart_is_named_and_everything_else_is_applied() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream).extra("[server]\nworkers = 1\n");
+    let process = Process::start(start, "info");
+    let file = process.folder().join("jotgate.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text
+        .replace("workers = 1", "workers = 3")
+        .replace("path = \"/public/\"", "path = \"/open/\"");
+    fs::write(&file, text).unwrap();
+    let applied = process.wait_for("configuration applied");
+    assert!(applied.contains("generation=2"), "{applied}");
+    assert!(
+        applied.contains("+route /open/, -route /public/"),
+        "{applied}"
+    );
+    let restart = process.wait_for("need a restart");
+    assert!(restart.contains("[server] workers"), "{restart}");
+    let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+    assert_eq!(connect.await.get("/open/x", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_says_what_is_wrong_and_where() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(Start::with(&upstream), "info");
+    let key = process.folder().join("keys/main.pem");
+    let bytes = fs::read(&key).unwrap();
+    fs::write(&key, "nonsense").unwrap();
+    let error = process.wait_for("ERROR");
+    for part in ["generation=1", "jotgate.toml:", "main.pem", "neither PEM"] {
+        assert!(error.contains(part), "no {part} in {error}");
+    }
+    fs::write(&key, &bytes[..bytes.len() / 2]).unwrap();
+    let waits = process.wait_for("waiting for files");
+    assert!(waits.contains("no END line"), "{waits}");
+    fs::write(&key, bytes).unwrap();
+    process.wait_for("the files are as they were");
+}
+
+#[tokio::test]
+async fn a_hangup_is_a_wish_to_look_and_no_end() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(Start::with(&upstream), "info");
+    process.signal("HUP");
+    process.wait_for("nothing has changed");
+    let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+    assert_eq!(connect.await.get("/public/x", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_the_file_system_does_not_tell_is_found_out_in_time() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream)
+        .extra("[reload]\npoll = \"1s\"\n")
+        .start();
+    let mut client = gateway.h1().await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+    let key = gateway.folder().join("keys/main.pem");
+    let elsewhere = gateway.folder().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::hard_link(&key, elsewhere.join("x")).unwrap();
+    assert_eq!(ask(&mut client, &old).await, 200);
+    // The same file by another name, of which nobody has word.
+    fs::write(elsewhere.join("x"), second().public_pem()).unwrap();
+    comes_to(&mut client, &new, 200).await;
+}
