@@ -147,9 +147,10 @@ impl Reloader {
             return;
         }
         let previous = self.live.snapshot();
+        let begun = Instant::now();
         let outcome = match load(&self.file, Some(&previous)) {
             Ok(loaded) if loaded.fingerprint == self.applied.1 => self.as_it_was(loaded, cause),
-            Ok(loaded) => self.apply(loaded),
+            Ok(loaded) => self.apply(loaded, begun),
             Err(LoadError::Unsteady) => {
                 self.changed.notify_one();
                 return;
@@ -183,7 +184,7 @@ impl Reloader {
         Reload::Unchanged
     }
 
-    fn apply(&mut self, loaded: Loaded) -> Reload {
+    fn apply(&mut self, loaded: Loaded, begun: Instant) -> Reload {
         let Loaded {
             config,
             snapshot,
@@ -202,7 +203,8 @@ impl Reloader {
             every: config.resolve,
         });
         self.live.publish(snapshot);
-        info!(generation, %changes, "configuration applied");
+        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        info!(generation, took_ms, %changes, "configuration applied");
         for problem in problems.iter() {
             let at = place(&source.path, problem.place.as_ref().map(|p| source.line(p)));
             warn!(at, "{}", problem.message);

@@ -33,6 +33,7 @@ mod proxy_protocol;
 mod redirect;
 mod reload;
 mod request_id;
+mod rotation;
 mod schema;
 mod smoke;
 mod targets;
