@@ -52,7 +52,11 @@ fn ready(state: &AdminState) -> Answer {
     match state.readiness.phase() {
         Phase::Starting => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting\n"),
         Phase::Ready => Answer {
-            body: Bytes::from(format!("ready\n{}", state.live.snapshot().describe())),
+            body: Bytes::from(format!(
+                "ready\nprocess {}\n{}",
+                std::process::id(),
+                state.live.snapshot().describe()
+            )),
             ..Answer::text(StatusCode::OK, "")
         },
         Phase::Draining => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready: draining\n"),
@@ -167,7 +171,7 @@ mod tests {
         };
         assert_eq!(readyz(), (503, "not ready: starting\n".into()));
         state.readiness.ready();
-        assert!(matches!(readyz(), (200, text) if text.starts_with("ready\ngeneration 1 since ")));
+        assert!(matches!(readyz(), (200, text) if text.contains("\ngeneration 1 since ")));
         assert!(
             ask(Method::GET, "/metrics", &state)
                 .1

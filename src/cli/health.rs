@@ -56,6 +56,14 @@ pub(super) enum Unhealthy {
 /// # Errors
 /// [`Unhealthy`], after [`TIMEOUT`] at the latest.
 pub(super) fn run(path: &Path) -> Result<(), Unhealthy> {
+    readyz(path).map(drop)
+}
+
+/// What the gateway of a configuration says of itself, as far as that fits in [`MOST`] bytes.
+///
+/// # Errors
+/// [`Unhealthy`], after [`TIMEOUT`] at the latest.
+pub(super) fn readyz(path: &Path) -> Result<String, Unhealthy> {
     let address = address(path)?;
     let failed = |source: io::Error| {
         // The first is what a read says whose time is over, on Unix.
@@ -71,7 +79,7 @@ pub(super) fn run(path: &Path) -> Result<(), Unhealthy> {
     let answer = ask(address, Instant::now() + TIMEOUT).map_err(failed)?;
     match status(&answer) {
         None => Err(Unhealthy::NotHttp(address)),
-        Some(200) => Ok(()),
+        Some(200) => Ok(String::from_utf8_lossy(&answer).into_owned()),
         Some(status) => Err(Unhealthy::NotReady { address, status }),
     }
 }
@@ -99,7 +107,7 @@ fn reachable(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The answer's beginning, up to the end of its first line or [`MOST`] bytes.
+/// The answer, or its first [`MOST`] bytes.
 fn ask(address: SocketAddr, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
     stream.set_write_timeout(Some(left(deadline)?))?;
@@ -107,7 +115,7 @@ fn ask(address: SocketAddr, deadline: Instant) -> io::Result<Vec<u8>> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut buffer = [0; MOST];
-    while !answer.contains(&b'\n') && answer.len() < MOST {
+    while answer.len() < MOST {
         stream.set_read_timeout(Some(left(deadline)?))?;
         match stream.read(&mut buffer)? {
             0 => break,
@@ -139,7 +147,7 @@ fn status(answer: &[u8]) -> Option<u16> {
 /// For everything together: a check's own timeout is commonly 3 s or more.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A status line has no more bytes, nor has the whole answer of a gateway.
+/// More than there is before what a gateway tells of its keys.
 const MOST: usize = 4096;
 
 pub(super) const EXAMPLES: &str = "\

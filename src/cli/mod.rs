@@ -3,12 +3,15 @@
 mod check;
 mod completions;
 pub mod demo;
+mod handover;
 mod health;
 pub mod keys;
 mod man;
 pub mod run;
 mod schema;
+mod service;
 pub mod token;
+mod upgrade;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -49,6 +52,9 @@ enum Command {
     /// Asks a running gateway whether it is ready, for the health checks of containers.
     #[command(after_help = health::EXAMPLES)]
     Health(ConfigArgs),
+    /// Lets a new version take the place of a running gateway, without a lost request.
+    #[command(after_help = upgrade::EXAMPLES)]
+    Upgrade(ConfigArgs),
     /// Makes key pairs.
     Keys(keys::KeysCommand),
     /// Makes and takes apart tokens, with nothing leaving this machine.
@@ -98,6 +104,9 @@ pub fn main() -> ExitCode {
         }
         Command::Check(args) => return check::run(&args.config, &mut out),
         Command::Health(args) => health::run(&args.config).map_err(|error| fail(&error, FAILED)),
+        Command::Upgrade(args) => {
+            upgrade::run(&args.config, &mut out).map_err(|error| fail(&error, FAILED))
+        }
         Command::Keys(command) => command
             .run(&clock, &mut out)
             .map_err(|error| fail(&error, UNUSABLE)),

@@ -1,18 +1,22 @@
 //! `jotgate run`: the one place where everything is put together.
 
+use std::error::Error;
 use std::io::{self, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 
+use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{UNUSABLE, colored, fail};
+use super::handover::{HandoverError, Successor, hand_over};
+use super::{UNUSABLE, colored, fail, service};
 use crate::clock::Clock;
 use crate::config::SourceError;
 use crate::control::{self, ControlPlane, Resolver};
 use crate::observe;
-use crate::server::{Gateway, StartError, Surroundings};
+use crate::server::{Gateway, Inherited, StartError, Surroundings};
 use crate::snapshot::Live;
 
 pub use crate::control::{LoadError, Loaded};
@@ -79,15 +83,35 @@ fn serve(loaded: &Loaded) -> Result<(), StartError> {
     runtime.block_on(async {
         // Before the first socket: a signal in between must not kill where it should drain.
         let mut signals = Signals::new()?;
+        // Before somebody puts another program in its place.
+        let program = std::env::current_exe().ok();
+        let (successor, sockets) = Successor::begin()?.unzip();
         let surroundings = Surroundings {
             clock: Clock::system(),
             access_log: Box::new(observe::stdout()?),
+            inherited: Inherited::new(sockets.unwrap_or_else(from_service_manager)),
         };
-        let (gateway, control) = start(loaded, surroundings, Resolver::system())?;
+        let (mut gateway, control) = start(loaded, surroundings, Resolver::system())?;
         announce(&gateway);
-        stop_at_signal(gateway, &control, &mut signals).await;
+        service::ready();
+        if let Some(successor) = successor {
+            successor.ready()?;
+        }
+        let pulse = gateway.take_pulse();
+        tokio::select! {
+            () = stop_at_signal(gateway, &control, &mut signals, program.as_deref()) => {}
+            () = service::keep_watched(pulse) => {}
+        }
         Ok(())
     })
+}
+
+/// The sockets that systemd has opened for us, or another one that speaks as it does
+/// (sd_listen_fds(3)).
+fn from_service_manager() -> Vec<TcpListener> {
+    let mut given = ListenFd::from_env();
+    let taken = (0..given.len()).filter_map(|number| given.take_tcp_listener(number).ok());
+    taken.flatten().collect()
 }
 
 fn announce(gateway: &Gateway) {
@@ -104,28 +128,65 @@ fn announce(gateway: &Gateway) {
 }
 
 /// Waits for a signal, drains, and ends; at once if a second signal comes. Until then, SIGHUP is a
-/// wish to look at the files.
+/// wish to look at the files, and SIGUSR2 one to let `program` take over, which is then what it
+/// ends by.
 pub(super) async fn stop_at_signal(
     mut gateway: Gateway,
     control: &ControlPlane,
     signals: &mut Signals,
+    program: Option<&Path>,
 ) {
-    while signals.next().await == Wish::Reload {
-        control.reload();
+    loop {
+        match signals.next().await {
+            Wish::Stop => {
+                info!("draining; a second signal ends it at once");
+                service::stopping();
+                gateway.drain();
+                break;
+            }
+            Wish::Reload => {
+                service::reloading();
+                control.reload().await;
+                service::ready();
+            }
+            Wish::Upgrade => {
+                let Some(program) = program else {
+                    warn!("this process cannot be upgraded");
+                    continue;
+                };
+                match upgrade(&gateway, program).await {
+                    Ok(process) => {
+                        info!(process, "another process has taken over, draining");
+                        service::succeeded_by(process);
+                        gateway.drain_beside_successor();
+                        break;
+                    }
+                    Err(error) => {
+                        let why = error.source().map(ToString::to_string).unwrap_or_default();
+                        error!(%error, why, "not upgraded, this process goes on");
+                    }
+                }
+            }
+        }
     }
-    info!("draining; a second signal ends it at once");
-    gateway.drain();
     tokio::select! {
         () = gateway.ended() => info!("stopped"),
         () = signals.stop() => warn!("ended at once"),
     }
 }
 
-/// SIGTERM and SIGINT (Ctrl-C), which stop, and SIGHUP.
+async fn upgrade(gateway: &Gateway, program: &Path) -> Result<u32, HandoverError> {
+    info!(program = %program.display(), "starting another process to take over");
+    let sockets = gateway.sockets().map_err(HandoverError::Send)?;
+    hand_over(program, &sockets).await
+}
+
+/// SIGTERM and SIGINT (Ctrl-C), which stop, SIGHUP and SIGUSR2.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user: Signal,
 }
 
 impl Signals {
@@ -135,6 +196,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -143,6 +205,7 @@ impl Signals {
             _ = self.terminate.recv() => Wish::Stop,
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.hangup.recv() => Wish::Reload,
+            _ = self.user.recv() => Wish::Upgrade,
         }
     }
 
@@ -156,4 +219,5 @@ impl Signals {
 enum Wish {
     Stop,
     Reload,
+    Upgrade,
 }

@@ -10,13 +10,13 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::watch::channel;
+use tokio::sync::watch::{Receiver, channel};
 use tokio::sync::{Notify, oneshot};
 
 use crate::observe::Metrics;
 use crate::snapshot::Live;
 
-use reload::Reloader;
+use reload::{Reloader, Wishes};
 use resolve::{Resolved, keep_resolved};
 
 pub use load::{LoadError, Loaded, load};
@@ -27,6 +27,8 @@ pub use resolve::Resolver;
 pub struct ControlPlane {
     /// Tells it to look at the files.
     asked: Arc<Notify>,
+    /// How often it has done so at somebody's wish.
+    answered: Receiver<u64>,
     /// Dropped, it tells the thread to end.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -54,7 +56,12 @@ impl ControlPlane {
             targets: loaded.snapshot.targets.clone(),
             every: loaded.config.resolve,
         });
-        let reloader = Reloader::new(loaded, live, metrics, resolved, asked.clone());
+        let (answer, answered) = channel(0);
+        let wishes = Wishes {
+            asked: asked.clone(),
+            answer,
+        };
+        let reloader = Reloader::new(loaded, live, metrics, resolved, wishes);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -70,14 +77,19 @@ impl ControlPlane {
             })?;
         Ok(Self {
             asked,
+            answered,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    /// Looks at the files now, as SIGHUP wants it.
-    pub fn reload(&self) {
+    /// Looks at the files now, as SIGHUP wants it. Resolves when that is done, whatever came of it.
+    pub async fn reload(&self) {
+        let mut answered = self.answered.clone();
+        answered.mark_unchanged();
         self.asked.notify_one();
+        // If there is nobody left to answer, it is done as well.
+        let _ = answered.changed().await;
     }
 }
 

@@ -34,8 +34,7 @@ pub(super) struct Reloader {
     poll: Duration,
     /// Told by the file system.
     changed: Arc<Notify>,
-    /// Told by the operator.
-    asked: Arc<Notify>,
+    wishes: Wishes,
     /// What is watched.
     inputs: Inputs,
     watch: Watch,
@@ -44,6 +43,14 @@ pub(super) struct Reloader {
     /// What was looked at last.
     tried: Fingerprint,
     trouble: Trouble,
+}
+
+/// The operator's.
+pub(super) struct Wishes {
+    /// Told when there is one.
+    pub(super) asked: Arc<Notify>,
+    /// Counts those that have come true.
+    pub(super) answer: watch::Sender<u64>,
 }
 
 /// What is wrong with the files now.
@@ -72,7 +79,7 @@ impl Reloader {
         live: Live,
         metrics: Arc<Metrics>,
         resolved: watch::Sender<Resolved>,
-        asked: Arc<Notify>,
+        wishes: Wishes,
     ) -> Self {
         let changed = Arc::new(Notify::new());
         // What has changed since it was loaded is seen by the first look.
@@ -87,7 +94,7 @@ impl Reloader {
             poll: loaded.config.reload.poll,
             watch: Watch::over(&loaded.inputs, changed.clone()),
             changed,
-            asked,
+            wishes,
             inputs: loaded.inputs.clone(),
             applied: (loaded.inputs.clone(), loaded.fingerprint.clone()),
             tried: loaded.fingerprint.clone(),
@@ -104,7 +111,7 @@ impl Reloader {
             };
             let cause = tokio::select! {
                 biased;
-                () = self.asked.notified() => Cause::Asked,
+                () = self.wishes.asked.notified() => Cause::Asked,
                 () = self.changed.notified() => {
                     self.settle().await;
                     Cause::Changed
@@ -115,9 +122,10 @@ impl Reloader {
                 () = sleep(self.poll) => Cause::Poll,
             };
             self.look(cause);
-            tokio::select! {
-                () = self.asked.notified() => self.look(Cause::Asked),
-                () = sleep(PAUSE) => {}
+            if cause == Cause::Asked {
+                self.wishes.answer.send_modify(|answered| *answered += 1);
+            } else {
+                sleep(PAUSE).await;
             }
         }
     }

@@ -7,10 +7,12 @@ mod descriptors;
 mod head_lines;
 mod http1;
 mod http2;
+mod inherited;
 mod listen;
 mod memory;
 mod phase;
 mod proxy_header;
+mod pulse;
 mod room;
 mod stream;
 mod vigil;
@@ -18,7 +20,7 @@ mod worker;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,7 +36,9 @@ use crate::upstream::Slots;
 
 use answer::Answer;
 use crowd::Crowd;
+pub use inherited::Inherited;
 use phase::{Phase, PhaseControl, PhaseWatch};
+pub use pulse::Pulse;
 use worker::{Service, Setting};
 
 /// What a gateway takes from the world around it.
@@ -43,13 +47,20 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Where access events are written.
     pub access_log: Box<dyn Write + Send>,
+    /// Sockets that are open already.
+    pub inherited: Inherited,
 }
 
 /// A running gateway. Dropping it ends it at once; [`drain`](Self::drain) is kinder.
 pub struct Gateway {
     addresses: Addresses,
+    /// For a successor; closed with the others when the drain begins.
+    sockets: Mutex<Vec<TcpListener>>,
     metrics: Arc<Metrics>,
     phase: PhaseControl,
+    /// That of the operator's listener, which lasts longer.
+    operators: PhaseControl,
+    pulse: Option<Pulse>,
     readiness: Readiness,
     threads: Vec<JoinHandle<()>>,
     /// Closes when the last thread has ended.
@@ -89,6 +100,8 @@ struct Sockets {
     workers: Vec<Vec<(Listener, TcpListener)>>,
     admin: Vec<TcpListener>,
     addresses: Addresses,
+    /// Another handle of each of them.
+    all: Vec<TcpListener>,
 }
 
 impl Gateway {
@@ -101,18 +114,22 @@ impl Gateway {
         live: &Live,
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
-        let sockets = bind(config)?;
+        let sockets = bind(config, surroundings.inherited)?;
         let readiness = Readiness::starting();
         let metrics = Arc::new(Metrics::new(&readiness, config.metrics.durations));
         metrics.publish(live.snapshot().inventory());
         let (access_log, log_writer) =
             AccessLog::start(surroundings.access_log, config.log.format, &metrics)?;
+        let (pulse, beat) = pulse::pulse(sockets.workers.len());
         let (alive, running) = mpsc::channel(1);
         let (working, workers) = mpsc::channel(1);
         let mut gateway = Self {
             addresses: sockets.addresses,
+            sockets: Mutex::new(sockets.all),
             metrics: metrics.clone(),
             phase: PhaseControl::new(),
+            operators: PhaseControl::new(),
+            pulse: Some(pulse),
             readiness: readiness.clone(),
             threads: Vec::new(),
             running,
@@ -129,11 +146,12 @@ impl Gateway {
                 phase: gateway.phase.watch(),
                 live: live.clone(),
             };
-            let (live, metrics) = (live.clone(), metrics.clone());
+            let (live, metrics, beat) = (live.clone(), metrics.clone(), beat.clone());
             let (clock, log) = (surroundings.clock.clone(), access_log.clone());
             let sockets_upstream = upstream_sockets.clone();
             let alive = (alive.clone(), working.clone());
             gateway.spawn(format!("worker-{number}"), alive, setting, move || {
+                tokio::task::spawn_local(beat.go_on());
                 let worker = Worker::new(&live, clock, log, metrics, sockets_upstream);
                 services(sockets, &worker)
             })?;
@@ -145,7 +163,7 @@ impl Gateway {
                 readiness,
                 live: live.clone(),
             });
-            let phase = PhaseControl::new();
+            let phase = gateway.operators.clone();
             let setting = Setting {
                 metrics: metrics.clone(),
                 // The operator gets in when everybody else is turned away.
@@ -172,6 +190,20 @@ impl Gateway {
         &self.addresses
     }
 
+    /// The way to ask its workers for a sign of life; there is one.
+    pub const fn take_pulse(&mut self) -> Option<Pulse> {
+        self.pulse.take()
+    }
+
+    /// Handles of the sockets that it listens on, for a successor; none once it drains.
+    ///
+    /// # Errors
+    /// The system's, if it has no file descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<TcpListener>> {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.iter().map(TcpListener::try_clone).collect()
+    }
+
     /// What it counts.
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -181,12 +213,27 @@ impl Gateway {
     /// grants. `/readyz` says so from now on, to the end.
     pub fn drain(&self) {
         self.readiness.drain();
+        self.close_sockets();
         self.phase.enter(Phase::Draining);
+    }
+
+    /// The same, where another process listens on the same sockets: it answers the operator from
+    /// now on, too.
+    pub fn drain_beside_successor(&self) {
+        self.drain();
+        self.operators.enter(Phase::Draining);
     }
 
     /// Ends at once, whatever is open.
     pub fn end(&self) {
+        self.close_sockets();
         self.phase.enter(Phase::Ended);
+    }
+
+    /// So that they are closed when the workers close theirs.
+    fn close_sockets(&self) {
+        let sockets = self.sockets.lock();
+        sockets.unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Resolves when the last thread has ended, which it does some time after
@@ -275,40 +322,58 @@ fn admin(socket: TcpListener, state: &Arc<AdminState>) -> Service {
     }
 }
 
-fn bind(config: &Config) -> Result<Sockets, StartError> {
+fn bind(config: &Config, mut inherited: Inherited) -> Result<Sockets, StartError> {
     let count = config.server.workers;
     let mut sockets = Sockets {
         workers: (0..count).map(|_| Vec::new()).collect(),
         admin: Vec::new(),
         addresses: Addresses::default(),
+        all: Vec::new(),
     };
-    for address in &config.listen.https {
-        let bound = bind_one(*address, count)?;
-        sockets.addresses.https.push(bound[0].local_addr()?);
-        for (worker, socket) in sockets.workers.iter_mut().zip(bound) {
-            worker.push((Listener::Https, socket));
-        }
-    }
-    for address in &config.listen.http {
-        let bound = bind_one(*address, count)?;
-        sockets.addresses.http.push(bound[0].local_addr()?);
-        for (worker, socket) in sockets.workers.iter_mut().zip(bound) {
-            worker.push((Listener::Http, socket));
+    let clients = [
+        (Listener::Https, &config.listen.https),
+        (Listener::Http, &config.listen.http),
+    ];
+    for (listener, addresses) in clients {
+        for address in addresses {
+            let bound = bind_one(*address, count, &mut inherited, &mut sockets.all)?;
+            let there = bound[0][0].local_addr()?;
+            match listener {
+                Listener::Https => sockets.addresses.https.push(there),
+                Listener::Http | Listener::Admin => sockets.addresses.http.push(there),
+            }
+            for (worker, bound) in sockets.workers.iter_mut().zip(bound) {
+                worker.extend(bound.into_iter().map(|socket| (listener, socket)));
+            }
         }
     }
     for address in &config.listen.admin {
-        let bound = bind_one(*address, 1)?;
-        sockets.addresses.admin.push(bound[0].local_addr()?);
-        sockets.admin.extend(bound);
+        let bound = bind_one(*address, 1, &mut inherited, &mut sockets.all)?;
+        sockets.addresses.admin.push(bound[0][0].local_addr()?);
+        sockets.admin.extend(bound.into_iter().flatten());
     }
+    inherited.close();
     Ok(sockets)
 }
 
-fn bind_one(address: ListenAddress, count: usize) -> Result<Vec<TcpListener>, StartError> {
-    listen::bind(address, count).map_err(|source| StartError::Listen {
-        address: address.to_string(),
-        source,
-    })
+/// The sockets of one address for so many workers; `all` gets another handle of each.
+fn bind_one(
+    address: ListenAddress,
+    count: usize,
+    inherited: &mut Inherited,
+    all: &mut Vec<TcpListener>,
+) -> Result<Vec<Vec<TcpListener>>, StartError> {
+    let mut sockets = inherited.take(address);
+    if sockets.is_empty() {
+        sockets = listen::bind(address, count).map_err(|source| StartError::Listen {
+            address: address.to_string(),
+            source,
+        })?;
+    }
+    for socket in &sockets {
+        all.push(socket.try_clone()?);
+    }
+    Ok(inherited::spread(sockets, count)?)
 }
 
 fn hint(error: &io::Error) -> &'static str {

@@ -200,8 +200,8 @@ impl Gate {
                 idle: limits.idle_timeout,
                 drain_idle: match self.listener {
                     Listener::Https | Listener::Http => now.drain_idle,
-                    // It has been kept to the end already.
-                    Listener::Admin => Duration::ZERO,
+                    // It is kept to the end, and should not put that off.
+                    Listener::Admin => now.drain_idle.min(OPERATORS_DRAIN_IDLE),
                 },
                 body: limits.body_timeout,
                 age: limits.max_stream_age,
@@ -250,6 +250,9 @@ impl Gate {
         }
     }
 }
+
+/// Enough for a request that is on its way already.
+const OPERATORS_DRAIN_IDLE: Duration = Duration::from_millis(200);
 
 /// Answers are sent as they come, and what a slow client has yet to get is kept here rather than in
 /// the kernel, megabytes ahead: there, it could not be told from what is taken.

@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use jotgate::cli::run;
 use jotgate::clock::Clock;
 use jotgate::control::Resolver;
-use jotgate::server::Surroundings;
+use jotgate::server::{Inherited, Surroundings};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -758,6 +758,7 @@ async fn a_reader_of_the_log_that_sleeps_delays_no_request() {
     let surroundings = Surroundings {
         clock: Clock::system(),
         access_log: Box::new(Asleep { reached, released }),
+        inherited: Inherited::default(),
     };
     let (gateway, _control) = run::start(&loaded, surroundings, Resolver::system()).unwrap();
     let address = gateway.addresses().https[0];

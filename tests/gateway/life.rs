@@ -371,11 +371,12 @@ async fn admin_tells_that_it_lives_whether_it_is_ready_and_what_it_counted() {
     let text = ready.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "ready");
-    assert!(lines[1].starts_with("generation 1 since "), "{text}");
-    assert_eq!(lines[2], "2 routes and 1 upstream");
-    assert_eq!(lines[3], "issuer main: 1 key main");
+    assert_eq!(lines[1], format!("process {}", std::process::id()));
+    assert!(lines[2].starts_with("generation 1 since "), "{text}");
+    assert_eq!(lines[3], "2 routes and 1 upstream");
+    assert_eq!(lines[4], "issuer main: 1 key main");
     assert!(
-        lines[4].ends_with(": localhost api.test 127.0.0.1"),
+        lines[5].ends_with(": localhost api.test 127.0.0.1"),
         "{text}"
     );
     let text = operator.get("/metrics", &[]).await.text();

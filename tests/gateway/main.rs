@@ -39,6 +39,7 @@ mod smoke;
 mod targets;
 mod tls;
 mod tokens;
+mod upgrade;
 mod upgrades;
 mod upstreams;
 mod vectors;

@@ -301,7 +301,7 @@ async fn what_changes_nothing_is_no_reload() {
     }
     fs::write(gateway.folder().join("keys/README"), "x").unwrap();
     // Something that does, so that there is an end to wait for.
-    gateway.control.reload();
+    gateway.control.reload().await;
     told(
         &gateway,
         r#"jotgate_config_reloads_total{outcome="unchanged"} 1"#,

@@ -117,8 +117,8 @@ async fn over_http2(
 /// The generation that is in force.
 async fn generation(operator: &mut H1<tokio::net::TcpStream>) -> u64 {
     let text = operator.get("/readyz", &[]).await.text();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words[2].parse().unwrap()
+    let (_, after) = text.split_once("\ngeneration ").unwrap();
+    after.split(' ').next().unwrap().parse().unwrap()
 }
 
 async fn reaches(operator: &mut H1<tokio::net::TcpStream>, wanted: u64) {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use crate::clock::Clock;
 use crate::control::Resolver;
 use crate::observe;
-use crate::server::{StartError, Surroundings};
+use crate::server::{Inherited, StartError, Surroundings};
 
 use super::run::{self, LoadError, Signals, stop_at_signal};
 use super::{UNUSABLE, fail};
@@ -77,11 +77,12 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
         let surroundings = Surroundings {
             clock: Clock::system(),
             access_log: Box::new(observe::stdout()?),
+            inherited: Inherited::default(),
         };
         drop(held);
         let (gateway, control) = run::start(&loaded, surroundings, Resolver::system())?;
         io::stdout().write_all(introduction(&folder, ports).as_bytes())?;
-        stop_at_signal(gateway, &control, &mut signals).await;
+        stop_at_signal(gateway, &control, &mut signals, None).await;
         Ok(())
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jotgate::cli::run;
 use jotgate::clock::Clock;
 use jotgate::control::{ControlPlane, Resolver};
-use jotgate::server::{Gateway, Surroundings};
+use jotgate::server::{Gateway, Inherited, Surroundings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,6 +23,8 @@ pub struct Start {
     folder: TempDir,
     routes: String,
     issuers: String,
+    /// Of `https`, `http` and `admin`.
+    ports: [u16; 3],
     listen: String,
     extra: String,
     clock: Clock,
@@ -119,12 +121,24 @@ impl Start {
             folder,
             routes: routes.to_owned(),
             issuers: issuers.to_owned(),
+            ports: [0; 3],
             listen: String::new(),
             extra: String::new(),
             clock: Clock::system(),
             resolver: Resolver::system(),
             authority,
         }
+    }
+
+    /// On these ports rather than on any that are free.
+    pub fn ports(mut self, https: u16, http: u16, admin: u16) -> Self {
+        self.ports = [https, http, admin];
+        self
+    }
+
+    /// Where it is to listen for TLS.
+    pub fn https_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[0]))
     }
 
     /// Instead of the default issuer.
@@ -193,9 +207,9 @@ impl Start {
         let text = format!(
             r#"
             [listen]
-            https = "127.0.0.1:0"
-            http = "127.0.0.1:0"
-            admin = "127.0.0.1:0"
+            https = "127.0.0.1:{}"
+            http = "127.0.0.1:{}"
+            admin = "127.0.0.1:{}"
             cert = "certs/tls.crt"
             key = "certs/tls.key"
             {}
@@ -203,7 +217,13 @@ impl Start {
             {}
             {}
             "#,
-            self.listen, self.issuers, self.routes, self.extra
+            self.ports[0],
+            self.ports[1],
+            self.ports[2],
+            self.listen,
+            self.issuers,
+            self.routes,
+            self.extra
         );
         let path = self.folder.path().join("jotgate.toml");
         std::fs::write(&path, text).unwrap();
@@ -218,6 +238,7 @@ impl Start {
         let surroundings = Surroundings {
             clock: self.clock.clone(),
             access_log: Box::new(log.clone()),
+            inherited: Inherited::default(),
         };
         let (gateway, control) = run::start(&loaded, surroundings, self.resolver.clone()).unwrap();
         TestGateway {

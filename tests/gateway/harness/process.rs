@@ -1,12 +1,14 @@
 //! The program itself, in a process of its own: for what a test cannot see from inside.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::Start;
 use super::gateway::PATIENCE;
@@ -37,18 +39,52 @@ impl Process {
         Self::spawn(command, start, log, Stdio::piped())
     }
 
+    /// And as a service manager does that has opened a socket for it.
+    pub fn start_with_socket(start: Start, log: &str, socket: TcpListener) -> Self {
+        let mut command = Command::new("sh");
+        // The socket comes as standard input, and goes where systemd would put it.
+        let script = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        command.args(["-c", script, JOTGATE]);
+        Self::spawn_with(
+            command,
+            start,
+            log,
+            Stdio::piped(),
+            OwnedFd::from(socket).into(),
+        )
+    }
+
+    /// And as a service of a manager that listens on this socket, with a watchdog.
+    pub fn start_as_service(start: Start, manager: &Path, watchdog: Duration) -> Self {
+        let mut command = Command::new(JOTGATE);
+        command
+            .env("NOTIFY_SOCKET", manager)
+            .env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        Self::spawn(command, start, "info", Stdio::piped())
+    }
+
     /// And with another place for the access log.
     pub fn start_writing_to(start: Start, stdout: impl Into<Stdio>) -> Self {
         Self::spawn(Command::new(JOTGATE), start, "info", stdout.into())
     }
 
-    fn spawn(mut command: Command, start: Start, log: &str, stdout: Stdio) -> Self {
+    fn spawn(command: Command, start: Start, log: &str, stdout: Stdio) -> Self {
+        Self::spawn_with(command, start, log, stdout, Stdio::null())
+    }
+
+    fn spawn_with(
+        mut command: Command,
+        start: Start,
+        log: &str,
+        stdout: Stdio,
+        stdin: Stdio,
+    ) -> Self {
         let mut child = command
             .arg("run")
             .arg("--config")
             .arg(start.write())
             .args(["--log", log])
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
@@ -94,7 +130,12 @@ impl Process {
 
     /// Sends it a signal of this name.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        self.signal_to(self.child.id(), name);
+    }
+
+    /// Sends a signal of this name to a process that took its place.
+    pub fn signal_to(&self, process: u32, name: &str) {
+        let id = process.to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.unwrap().success());
     }
@@ -142,6 +183,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Those that have taken over are nobody's children.
+        let written = self.written.lock().map(|text| text.clone());
+        for line in written.unwrap_or_default().lines() {
+            if let Some((_, process)) = line.split_once("taken over, draining process=") {
+                let _ = Command::new("kill").args(["-s", "KILL", process]).output();
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,0 +1,76 @@
+//! `jotgate upgrade`: lets a new process take the place of a running one.
+//!
+//! All the work is the running process's (see `handover`); this asks for it and waits until
+//! another process answers the operator.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::health::{self, Unhealthy};
+
+/// Why there is no other process.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UpgradeError {
+    /// There is nobody to ask.
+    #[error("no gateway is running that could be upgraded")]
+    NotRunning(#[source] Unhealthy),
+    /// Whoever answers is no gateway that could.
+    #[error("the gateway does not say which process it is")]
+    Unnamed,
+    /// We may not.
+    #[error("cannot signal process {0}")]
+    Signal(u32, #[source] io::Error),
+    /// It went on by itself.
+    #[error("process {0} is still the one that serves; its log says why")]
+    Failed(u32),
+    /// The result cannot be told.
+    #[error("cannot write")]
+    Output(#[from] io::Error),
+}
+
+/// Asks the gateway of a configuration to start what stands now where it was started from.
+///
+/// # Errors
+/// [`UpgradeError`].
+pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeError> {
+    let old = serving(config).map_err(UpgradeError::NotRunning)?;
+    let old = old.ok_or(UpgradeError::Unnamed)?;
+    let process = i32::try_from(old).ok().and_then(Pid::from_raw);
+    let process = process.ok_or(UpgradeError::Unnamed)?;
+    kill_process(process, Signal::USR2).map_err(|error| UpgradeError::Signal(old, error.into()))?;
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        // Until it is over, either of them may answer.
+        if let Ok(Some(new)) = serving(config)
+            && new != old
+        {
+            writeln!(out, "process {new} has taken over from {old}")?;
+            return Ok(());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Err(UpgradeError::Failed(old))
+}
+
+/// The process that answers the operator.
+fn serving(config: &Path) -> Result<Option<u32>, Unhealthy> {
+    let text = health::readyz(config)?;
+    let mut lines = text.lines();
+    Ok(lines.find_map(|line| line.strip_prefix("process ")?.parse().ok()))
+}
+
+/// A little longer than the gateway waits for its successor.
+const PATIENCE: Duration = Duration::from_secs(65);
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub(super) const EXAMPLES: &str = "\
+The running process starts the program that stands now where it was started from, with the same
+arguments, hands it the listening sockets, and drains once the new one is ready. If the new one
+does not get ready, nothing changes. [listen] admin must be there.
+
+Examples:
+  install -m 0755 jotgate-new /usr/bin/jotgate && jotgate upgrade --config /etc/jotgate/jotgate.toml";
