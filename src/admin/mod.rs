@@ -3,6 +3,7 @@
 //! Pure answers to a method and a path. Nothing here changes the gateway, and nothing here may
 //! ever be reached through a route.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +31,11 @@ pub fn respond(method: &Method, path: &str, state: &AdminState) -> Response<Full
         "/" => Answer::text(StatusCode::OK, INDEX),
         "/livez" => Answer::text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(state),
+        "/contents" => Answer {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body: json(&state.live.snapshot().contents()),
+        },
         "/metrics" => Answer {
             status: StatusCode::OK,
             content_type: OPEN_METRICS,
@@ -46,6 +52,10 @@ pub fn respond(method: &Method, path: &str, state: &AdminState) -> Response<Full
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
+}
+
+fn json(contents: &BTreeMap<String, String>) -> Bytes {
+    Bytes::from(serde_json::to_vec(contents).expect("texts are JSON"))
 }
 
 fn ready(state: &AdminState) -> Answer {
@@ -114,6 +124,7 @@ jotgate
 /livez    the process runs
 /readyz   new requests are welcome, and what is in force
 /metrics  counts and times, as OpenMetrics text
+/contents what is in force, for jotgate check --against
 ";
 const NOT_FOUND: &str = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"GET / lists what there is"}"#;
 const METHOD_NOT_ALLOWED: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"everything here is read with GET or HEAD"}"#;

@@ -1,18 +1,34 @@
 //! `jotgate check`: every problem, and then what was understood.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use super::colored;
 use super::run::{Loaded, load, report};
+use super::{against, colored, health};
 use crate::clock::{Clock, NumericDate};
 use crate::keys::Key;
 use crate::route::{Access, Route, Shape};
 
-pub(super) fn run(path: &Path, out: &mut dyn Write) -> ExitCode {
+/// What to check.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CheckArgs {
+    /// The configuration file; paths in it are relative to its folder.
+    #[arg(long, short, default_value = "jotgate.toml", value_name = "FILE")]
+    config: PathBuf,
+    /// Also tells what the file would change of the gateway that runs, and answers the operator
+    /// at this address [default: that of [listen] admin in the file]
+    #[arg(long, value_name = "ADDRESS")]
+    #[expect(clippy::option_option, reason = "absent, without a value, with one")]
+    against: Option<Option<SocketAddr>>,
+}
+
+pub(super) fn run(args: &CheckArgs, out: &mut dyn Write) -> ExitCode {
+    let path = &args.config;
     let loaded = match load(path) {
         Ok(loaded) => loaded,
         Err(error) => return report(&error),
@@ -23,7 +39,18 @@ pub(super) fn run(path: &Path, out: &mut dyn Write) -> ExitCode {
             .render(&loaded.source, colored(&io::stderr()));
         let _ = writeln!(io::stderr(), "{shown}");
     }
-    match describe(&loaded, Clock::system().numeric_date(), out) {
+    if let Err(error) = describe(&loaded, Clock::system().numeric_date(), out) {
+        return super::fail(&error, super::FAILED);
+    }
+    let address = match args.against {
+        None => return ExitCode::SUCCESS,
+        Some(Some(address)) => address,
+        Some(None) => match health::address(path) {
+            Ok(address) => address,
+            Err(error) => return super::fail(&error, super::UNUSABLE),
+        },
+    };
+    match against::run(&loaded.snapshot, address, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error, super::FAILED),
     }
@@ -125,3 +152,8 @@ fn expiry(expires: NumericDate, now: NumericDate) -> String {
 }
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+
+const EXAMPLES: &str = "\
+Examples:
+  jotgate check --config /etc/jotgate/jotgate.toml
+  jotgate check --config new.toml --against 127.0.0.1:9901";

@@ -1,5 +1,6 @@
 //! The command line: one file for each sub-command.
 
+mod against;
 mod check;
 mod completions;
 pub mod demo;
@@ -7,6 +8,7 @@ mod handover;
 mod health;
 pub mod keys;
 mod man;
+mod operator;
 pub mod run;
 mod schema;
 mod service;
@@ -48,7 +50,7 @@ enum Command {
     /// Serves until SIGTERM or Ctrl-C.
     Run(ConfigArgs),
     /// Tells every problem with a configuration, or what it means; listens on nothing.
-    Check(ConfigArgs),
+    Check(check::CheckArgs),
     /// Asks a running gateway whether it is ready, for the health checks of containers.
     #[command(after_help = health::EXAMPLES)]
     Health(ConfigArgs),
@@ -102,7 +104,7 @@ pub fn main() -> ExitCode {
             drop(out);
             return run::run(&args.config);
         }
-        Command::Check(args) => return check::run(&args.config, &mut out),
+        Command::Check(args) => return check::run(&args, &mut out),
         Command::Health(args) => health::run(&args.config).map_err(|error| fail(&error, FAILED)),
         Command::Upgrade(args) => {
             upgrade::run(&args.config, &mut out).map_err(|error| fail(&error, FAILED))

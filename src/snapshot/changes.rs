@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Snapshot;
+use crate::keys::Key;
 use crate::route::{Access, Route};
 
 /// What was added, removed and changed.
@@ -53,7 +54,7 @@ impl Changes {
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.are_none() {
-            return f.write_str("settings");
+            return f.write_str("none of a route, a key or a certificate");
         }
         for (number, (sign, name)) in self.iter().enumerate() {
             if number == SHOWN {
@@ -69,44 +70,58 @@ impl fmt::Display for Changes {
 const SHOWN: usize = 20;
 
 impl Snapshot {
-    /// What is different from an earlier one.
+    /// What is different from an earlier one of the same process.
     pub fn changes_since(&self, earlier: &Self) -> Changes {
-        Changes::between(&earlier.contents(), &self.contents())
+        // A secret has no mark that may be shown; one that is the same is the very same.
+        let mark = |secret: &Arc<Key>| format!("{:p}", Arc::as_ptr(secret));
+        Changes::between(&earlier.contents_with(mark), &self.contents_with(mark))
     }
 
-    /// Every route, issuer, key and certificate by its name, with all that makes it what it is.
+    /// Every route, issuer, key, certificate and group of settings by its name, with all that
+    /// makes it what it is. Two secrets cannot be told apart.
     pub fn contents(&self) -> BTreeMap<String, String> {
+        self.contents_with(|_| String::new())
+    }
+
+    fn contents_with(&self, secret: impl Fn(&Arc<Key>) -> String) -> BTreeMap<String, String> {
         let mut contents = BTreeMap::new();
+        let mut add = |name: String, what: String| contents.insert(name, what);
         for (shape, route) in self.routes.iter_in_order() {
             let (host, methods) = (shape.host, shape.methods);
             let what = format!("{host:?} {methods:?} {}", described(route));
-            contents.insert(format!("route {}", route.name), what);
+            add(format!("route {}", route.name), what);
         }
         for issuer in &self.issuers {
             let name = &issuer.name;
             let what = format!("{} {:?}", issuer.iss, issuer.leeway);
-            contents.insert(format!("issuer {name}"), what);
+            add(format!("issuer {name}"), what);
             for key in issuer.keys.iter() {
                 let called = key.kid().or(key.thumbprint()).unwrap_or("-");
-                // A secret has no mark that may be shown; one that is the same is the very same.
-                let mark = match key.thumbprint() {
-                    Some(thumbprint) => thumbprint.to_owned(),
-                    None => format!("{:p}", Arc::as_ptr(key)),
-                };
+                let mark = key
+                    .thumbprint()
+                    .map_or_else(|| secret(key), ToOwned::to_owned);
                 let what = format!("{} {} {mark}", key.description(), key.algorithms());
-                contents.insert(format!("key {called} of {name}"), what);
+                add(format!("key {called} of {name}"), what);
             }
         }
         for certificate in self.certificates.iter() {
-            let digest: String = certificate.digest[..8]
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect();
             let names = certificate.names.join(" ");
-            contents.insert(format!("certificate {names}"), digest);
+            add(format!("certificate {names}"), hex(&certificate.digest));
         }
+        add("[limits]".to_owned(), format!("{:?}", self.limits));
+        let listen = (&self.trusted_proxies, self.proxy_protocol, self.public_port);
+        add("[listen]".to_owned(), format!("{listen:?}"));
+        let tls = (&self.hsts, self.acceptor.min_version());
+        add("[tls]".to_owned(), format!("{tls:?}"));
+        add("[log]".to_owned(), format!("{:?}", self.log_subject));
+        let server = (self.drain, self.drain_idle);
+        add("[server]".to_owned(), format!("{server:?}"));
         contents
     }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// All that makes a route what it is, but for its host and methods.

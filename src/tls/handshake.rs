@@ -20,6 +20,7 @@ use crate::crypto;
 pub struct Acceptor {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
+    min_version: MinVersion,
 }
 
 /// A stream whose handshake is done.
@@ -80,7 +81,13 @@ impl Acceptor {
         Ok(Self {
             config: Arc::new(config),
             certificates,
+            min_version,
         })
+    }
+
+    /// The oldest version it speaks.
+    pub const fn min_version(&self) -> MinVersion {
+        self.min_version
     }
 
     /// What sessions are resumed by.

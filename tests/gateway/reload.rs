@@ -413,3 +413,41 @@ async fn what_the_file_system_does_not_tell_is_found_out_in_time() {
     fs::write(elsewhere.join("x"), second().public_pem()).unwrap();
     comes_to(&mut client, &new, 200).await;
 }
+
+/// What `check --against` says of a file, without what it says of the file alone.
+fn against(gateway: &TestGateway, config: &Path) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jotgate"));
+    command.arg("check").arg("--config").arg(config);
+    command.arg("--against").arg(gateway.admin().to_string());
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = text.split_once("\nagainst ").map(|(_, said)| said);
+    (output.status.code(), said.unwrap_or(&text).to_owned())
+}
+
+#[tokio::test]
+async fn check_tells_what_a_file_would_change() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let folder = gateway.folder();
+    let config = folder.join("jotgate.toml");
+    let address = gateway.admin();
+    let nothing = format!("{address}: nothing would change\n");
+    assert_eq!(against(&gateway, &config), (Some(0), nothing));
+
+    // A file beside, with keys of its own, so that the gateway takes no notice.
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text
+        .replace("path = \"/public/\"", "path = \"/open/\"")
+        .replace("keys = \"keys/\"", "keys = \"next/\"")
+        .replace("auth = \"main\"", "auth = \"main\"\nmax_body = \"1MiB\"");
+    fs::create_dir(folder.join("next")).unwrap();
+    second().write_public(&folder.join("next/second.pem"));
+    fs::write(folder.join("next.toml"), text).unwrap();
+    let said = format!(
+        "{address}\n  + key second of main\n  + route /open/\n  - key main of main\n  \
+         - route /public/\n  ~ route /api/\n"
+    );
+    let got = against(&gateway, &folder.join("next.toml"));
+    assert_eq!(got, (Some(0), said));
+}

@@ -1,0 +1,51 @@
+//! `jotgate check --against`: what a file would change of a gateway that runs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use super::operator::{AskError, ask};
+use crate::snapshot::{Changes, Snapshot};
+
+/// Why that cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AgainstError {
+    /// There is no answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// It is no answer that tells.
+    #[error("{0} does not tell what it has in force")]
+    NoContents(SocketAddr),
+    /// The result cannot be told.
+    #[error("cannot write")]
+    Output(#[from] io::Error),
+}
+
+/// Writes what of the gateway at `address` would be different.
+///
+/// # Errors
+/// [`AgainstError`].
+pub(super) fn run(
+    snapshot: &Snapshot,
+    address: SocketAddr,
+    out: &mut dyn Write,
+) -> Result<(), AgainstError> {
+    let answer = ask(address, "/contents", MOST)?;
+    let running: BTreeMap<String, String> = Some(answer)
+        .filter(|answer| answer.status == 200)
+        .and_then(|answer| serde_json::from_slice(&answer.body).ok())
+        .ok_or(AgainstError::NoContents(address))?;
+    let changes = Changes::between(&running, &snapshot.contents());
+    if changes.are_none() {
+        writeln!(out, "\nagainst {address}: nothing would change")?;
+        return Ok(());
+    }
+    writeln!(out, "\nagainst {address}")?;
+    for (sign, name) in changes.iter() {
+        writeln!(out, "  {sign} {name}")?;
+    }
+    Ok(())
+}
+
+/// Ten thousand routes several times over.
+const MOST: u64 = 64 * 1024 * 1024;
