@@ -111,6 +111,13 @@ fn introduction(folder: &DemoFolder, ports: Ports) -> String {
     for (what, header) in TRIES {
         let _ = write!(text, "\n{what}\n  {}\n", curl(path, ports.https, header));
     }
+    let _ = write!(
+        text,
+        "\nA new key, while it runs. Within a second the good token is good no more, and a new one is.\n  \
+         {}\n  {}\n",
+        rotation(path),
+        curl(path, ports.https, &["token next.jwt"]),
+    );
     text.push_str("\nCtrl-C stops it. From here on: the access log.\n\n");
     text
 }
@@ -132,6 +139,18 @@ fn curl(folder: &Path, port: u16, headers: &[&str]) -> String {
     }
     let _ = write!(command, " https://localhost:{port}/api/hello");
     command
+}
+
+/// The one command that replaces the key.
+fn rotation(folder: &Path) -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "jotgate".into());
+    let program = quoted(&program);
+    format!(
+        "cd {} && {program} keys generate --out keys --kid next && rm keys/public/demo.pem && \
+         {program} token mint --key keys/private/next.pem --iss https://issuer.example --aud orders \
+         --sub alice > tokens/next.jwt",
+        quoted(folder)
+    )
 }
 
 /// A path as a shell takes it.
