@@ -6,9 +6,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use jotgate::crypto::KeyKind;
+use rustls::HandshakeKind;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 
 use crate::harness::{
-    Authority, Draft, H1, PATIENCE, Process, Signer, Start, TestGateway, Upstream,
+    Authority, Draft, H1, PATIENCE, Process, Signer, Stage, Start, TestGateway, Upstream, connector,
 };
 
 /// The status of one request with this token on a connection that has been open all along.
@@ -450,4 +453,111 @@ async fn check_tells_what_a_file_would_change() {
     );
     let got = against(&gateway, &folder.join("next.toml"));
     assert_eq!(got, (Some(0), said));
+}
+
+/// Something that stands where the only key file should be.
+type Stand = fn(file: &Path);
+
+const STANDS: [(&str, Stand, &str); 5] = [
+    ("nothing", |_| {}, "pending"),
+    (
+        "an empty file",
+        |file| fs::write(file, "").unwrap(),
+        "pending",
+    ),
+    ("a folder", |file| fs::create_dir(file).unwrap(), "rejected"),
+    (
+        "a pipe",
+        |file| {
+            let made = std::process::Command::new("mkfifo").arg(file).status();
+            assert!(made.unwrap().success());
+        },
+        "rejected",
+    ),
+    (
+        "ten gigabytes of nothing",
+        |file| fs::File::create(file).unwrap().set_len(10 << 30).unwrap(),
+        "rejected",
+    ),
+];
+
+#[tokio::test]
+async fn p6_whatever_stands_in_the_place_of_a_key_the_last_good_one_goes_on() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream)
+        .issuers(
+            "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nkeys = \"keys/main.pem\"\n",
+        )
+        .start();
+    let key = gateway.folder().join("keys/main.pem");
+    let mut client = gateway.h1().await;
+    let good = token(Signer::rsa(), "main");
+    let mut outcomes = std::collections::HashMap::from([("pending", 0), ("rejected", 0)]);
+    for (what, stand, outcome) in STANDS {
+        println!("{what}");
+        let away = key.with_extension("away");
+        fs::rename(&key, &away).unwrap();
+        stand(&key);
+        let count = outcomes.get_mut(outcome).unwrap();
+        *count += 1;
+        let line = format!("jotgate_config_reloads_total{{outcome=\"{outcome}\"}} {count}");
+        told(&gateway, &line).await;
+        assert_eq!(ask(&mut client, &good).await, 200);
+        let _ = fs::remove_file(&key).or_else(|_| fs::remove_dir(&key));
+        fs::rename(&away, &key).unwrap();
+        told(&gateway, "jotgate_config_last_reload_successful 1").await;
+    }
+    fs::write(&key, second().public_pem()).unwrap();
+    comes_to(&mut client, &token(second(), "main"), 200).await;
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_after_the_certificate_was_renewed() {
+    let upstream = Upstream::start().await;
+    let authority = Authority::new();
+    let (cert, key) = authority.leaf(&["localhost"]);
+    let gateway = Start::with(&upstream)
+        .file("certs/tls.crt", cert)
+        .file("certs/tls.key", key)
+        .start();
+    let connector = connector(authority.pem(), &[b"http/1.1"]);
+    let connect = async || {
+        let stream = TcpStream::connect(gateway.https()).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = H1::over(connector.connect(name, stream).await.unwrap());
+        // The ticket comes with the first answer.
+        assert_eq!(client.get("/public/x", &[]).await.status, 200);
+        client.stream.get_ref().1.handshake_kind()
+    };
+    assert_eq!(connect().await, Some(HandshakeKind::Full));
+    assert_eq!(connect().await, Some(HandshakeKind::Resumed));
+    let (cert, key) = authority.leaf(&["localhost"]);
+    fs::write(gateway.folder().join("certs/tls.key"), key).unwrap();
+    fs::write(gateway.folder().join("certs/tls.crt"), cert).unwrap();
+    told(&gateway, "jotgate_config_generation 2").await;
+    assert_eq!(connect().await, Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test]
+async fn p2_a_request_in_flight_ends_on_the_route_that_it_came_by() {
+    let upstream = Stage::open().await;
+    let gateway = Start::to(&upstream.url()).start();
+    let mut client = gateway.h1().await;
+    client
+        .send("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    let file = gateway.folder().join("jotgate.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let elsewhere = text.replace(&upstream.url(), "http://127.0.0.1:9");
+    fs::write(&file, elsewhere).unwrap();
+    told(&gateway, "jotgate_config_generation 2").await;
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(client.answer().await.text(), "ok");
+    assert_eq!(gateway.event().await["generation"], 1);
+    // Nobody will need the connection again.
+    assert!(line.is_closed().await);
+    assert_eq!(client.get("/public/x", &[]).await.status, 502);
 }
