@@ -164,6 +164,10 @@ where
         if is_idle && downstream.closing.get() && !downstream.unread.get() {
             return Poll::Ready(Ended::Idle);
         }
+        // A first request that does not come is hyper's business, and nothing to look after.
+        if activity.reads() == 0 {
+            return Poll::Pending;
+        }
         while check.as_mut().poll(cx).is_ready() {
             if is_over(activity.stalled_since(), deadlines.body) {
                 downstream.deliveries.cut_all(Cut::Stalled);
@@ -172,9 +176,8 @@ where
             if downstream.deliveries.cut_overdue(None, deadlines.age) {
                 return Poll::Ready(Ended::Stalled);
             }
-            let has_served = activity.reads() > 0;
             match paused_since.map(|since| since + park_after) {
-                Some(due) if due <= Instant::now() && has_served => {
+                Some(due) if due <= Instant::now() => {
                     return Poll::Ready(Ended::Idle);
                 }
                 Some(due) if due > Instant::now() => check.as_mut().reset(due),
