@@ -37,7 +37,10 @@ pub(super) fn run(
         .ok_or(AgainstError::NoContents(address))?;
     let changes = Changes::between(&running, &snapshot.contents());
     if changes.are_none() {
-        writeln!(out, "\nagainst {address}: nothing would change")?;
+        writeln!(
+            out,
+            "\nagainst {address}: no route, issuer, key, certificate or limit would change"
+        )?;
         return Ok(());
     }
     writeln!(out, "\nagainst {address}")?;

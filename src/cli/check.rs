@@ -21,7 +21,7 @@ pub(super) struct CheckArgs {
     #[arg(long, short, default_value = "jotgate.toml", value_name = "FILE")]
     config: PathBuf,
     /// Also tells what the file would change of the gateway that runs, and answers the operator
-    /// at this address [default: that of [listen] admin in the file]
+    /// at this address [default: that of `admin` in the file]
     #[arg(long, value_name = "ADDRESS")]
     #[expect(clippy::option_option, reason = "absent, without a value, with one")]
     against: Option<Option<SocketAddr>>,

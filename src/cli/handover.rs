@@ -25,6 +25,9 @@ use tokio::time::timeout;
 /// Why nobody took our place.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandoverError {
+    /// Nobody could.
+    #[error("this process cannot be upgraded: it is a demo, or the first one of a container")]
+    Unable,
     /// The program is not there, or cannot be run.
     #[error("cannot start {}", .0.display())]
     Start(PathBuf, #[source] io::Error),
@@ -43,13 +46,16 @@ pub(super) enum HandoverError {
 ///
 /// # Errors
 /// [`HandoverError`]; then the new process is gone.
+///
+/// # Cancellation
+/// Dropping the future ends the new process.
 pub(super) async fn hand_over(
     program: &Path,
     sockets: &[TcpListener],
 ) -> Result<u32, HandoverError> {
     let failed = |error| HandoverError::Start(program.to_owned(), error);
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-    let mut successor = Command::new(program)
+    let successor = Command::new(program)
         .args(std::env::args_os().skip(1))
         .env(TAKES_OVER, "1")
         // What a service manager had meant for us. Its watchdog goes on to watch, whoever it is.
@@ -59,11 +65,26 @@ pub(super) async fn hand_over(
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .map_err(failed)?;
-    match introduce(ours, sockets).await {
-        Ok(()) => Ok(successor.id()),
-        Err(error) => {
-            end(&mut successor);
-            Err(error)
+    let starting = Starting(Some(successor));
+    introduce(ours, sockets).await?;
+    Ok(starting.succeeds())
+}
+
+/// A process that is not ready yet. It ends if nobody waits for it any more.
+struct Starting(Option<Child>);
+
+impl Starting {
+    fn succeeds(mut self) -> u32 {
+        self.0.take().map_or(0, |successor| successor.id())
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(successor) = &mut self.0 {
+            // It may have ended by itself.
+            let _ = successor.kill();
+            let _ = successor.wait();
         }
     }
 }
@@ -77,12 +98,6 @@ async fn introduce(ours: UnixStream, sockets: &[TcpListener]) -> Result<(), Hand
         Ok(Ok(_) | Err(_)) => Err(HandoverError::Ended),
         Err(_) => Err(HandoverError::TimedOut),
     }
-}
-
-fn end(successor: &mut Child) {
-    // It may have ended by itself.
-    let _ = successor.kill();
-    let _ = successor.wait();
 }
 
 fn send(to: &UnixStream, sockets: &[TcpListener]) -> io::Result<()> {

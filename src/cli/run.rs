@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use listenfd::ListenFd;
@@ -84,7 +84,7 @@ fn serve(loaded: &Loaded) -> Result<(), StartError> {
         // Before the first socket: a signal in between must not kill where it should drain.
         let mut signals = Signals::new()?;
         // Before somebody puts another program in its place.
-        let program = std::env::current_exe().ok();
+        let program = program();
         let (successor, sockets) = Successor::begin()?.unzip();
         let surroundings = Surroundings {
             clock: Clock::system(),
@@ -104,6 +104,20 @@ fn serve(loaded: &Loaded) -> Result<(), StartError> {
         }
         Ok(())
     })
+}
+
+/// The program by the path that it was started by: what that leads to later is what takes over
+/// then. A name without a path is looked for as the shell did.
+fn program() -> Option<PathBuf> {
+    let name = PathBuf::from(std::env::args_os().next()?);
+    if name.components().count() > 1 {
+        return std::path::absolute(name).ok();
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders)
+        .map(|folder| folder.join(&name))
+        .find(|path| path.is_file());
+    found.or_else(|| std::env::current_exe().ok())
 }
 
 /// The sockets that systemd has opened for us, or another one that speaks as it does
@@ -136,29 +150,30 @@ pub(super) async fn stop_at_signal(
     signals: &mut Signals,
     program: Option<&Path>,
 ) {
+    // Someone who was just told to take over is told nothing else.
+    let mut patience = 1;
     loop {
         match signals.next().await {
-            Wish::Stop => {
-                info!("draining; a second signal ends it at once");
-                service::stopping();
-                gateway.drain();
-                break;
-            }
+            Wish::Stop => break,
             Wish::Reload => {
                 service::reloading();
-                control.reload().await;
-                service::ready();
+                tokio::select! {
+                    () = control.reload() => service::ready(),
+                    () = signals.stop() => break,
+                }
             }
             Wish::Upgrade => {
-                let Some(program) = program else {
-                    warn!("this process cannot be upgraded");
-                    continue;
+                let upgraded = tokio::select! {
+                    biased;
+                    upgraded = upgrade(&gateway, program) => upgraded,
+                    () = signals.stop() => break,
                 };
-                match upgrade(&gateway, program).await {
+                match upgraded {
                     Ok(process) => {
                         info!(process, "another process has taken over, draining");
                         service::succeeded_by(process);
                         gateway.drain_beside_successor();
+                        patience = 2;
                         break;
                     }
                     Err(error) => {
@@ -169,13 +184,26 @@ pub(super) async fn stop_at_signal(
             }
         }
     }
+    if patience == 1 {
+        info!("draining; a second signal ends it at once");
+        service::stopping();
+        gateway.drain();
+    }
+    let impatient = async {
+        for _ in 0..patience {
+            signals.stop().await;
+        }
+    };
     tokio::select! {
         () = gateway.ended() => info!("stopped"),
-        () = signals.stop() => warn!("ended at once"),
+        () = impatient => warn!("ended at once"),
     }
 }
 
-async fn upgrade(gateway: &Gateway, program: &Path) -> Result<u32, HandoverError> {
+async fn upgrade(gateway: &Gateway, program: Option<&Path>) -> Result<u32, HandoverError> {
+    // What ends with the first process of a container is the container.
+    let program = program.filter(|_| std::process::id() != 1);
+    let program = program.ok_or(HandoverError::Unable)?;
     info!(program = %program.display(), "starting another process to take over");
     let sockets = gateway.sockets().map_err(HandoverError::Send)?;
     hand_over(program, &sockets).await

@@ -1,9 +1,7 @@
 //! What a service manager is told (sd_notify(3)), if there is one that listens.
 
-use std::time::Duration;
-
 use sd_notify::NotifyState;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error};
 
 use crate::server::Pulse;
@@ -27,7 +25,8 @@ pub(super) fn stopping() {
 
 /// From now on the service is this other process.
 pub(super) fn succeeded_by(process: u32) {
-    tell(&[NotifyState::MainPid(process)]);
+    // It may take a moment until the other one's first word is believed.
+    tell(&[NotifyState::MainPid(process), NotifyState::Watchdog]);
 }
 
 /// Tells the watchdog again and again that all workers are alive, while they are. Never ends.
@@ -35,15 +34,16 @@ pub(super) async fn keep_watched(pulse: Option<Pulse>) {
     let (Some(mut pulse), Some(patience)) = (pulse, sd_notify::watchdog_enabled()) else {
         return std::future::pending().await;
     };
-    // Half of it, so that one word that comes late is not the end.
-    let every = patience / 2;
+    // A quarter of it, so that one question that is answered late is not the end.
+    let every = patience / 4;
     loop {
+        let asked = Instant::now();
         if pulse.is_there(every).await {
             tell(&[NotifyState::Watchdog]);
         } else {
             error!("a worker stands still");
         }
-        sleep(every.saturating_sub(MARGIN).max(SHORTEST)).await;
+        sleep_until(asked + every).await;
     }
 }
 
@@ -52,6 +52,3 @@ fn tell(states: &[NotifyState<'_>]) {
         debug!(%error, "the service manager cannot be told");
     }
 }
-
-const MARGIN: Duration = Duration::from_millis(100);
-const SHORTEST: Duration = Duration::from_millis(100);

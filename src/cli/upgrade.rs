@@ -20,6 +20,9 @@ pub(super) enum UpgradeError {
     /// Whoever answers is no gateway that could.
     #[error("the gateway does not say which process it is")]
     Unnamed,
+    /// What it says names somebody else, such as in another container.
+    #[error("process {0} on this machine is no jotgate")]
+    Foreign(u32),
     /// We may not.
     #[error("cannot signal process {0}")]
     Signal(u32, #[source] io::Error),
@@ -38,6 +41,9 @@ pub(super) enum UpgradeError {
 pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeError> {
     let old = serving(config).map_err(UpgradeError::NotRunning)?;
     let old = old.ok_or(UpgradeError::Unnamed)?;
+    if !is_ours(old) {
+        return Err(UpgradeError::Foreign(old));
+    }
     let process = i32::try_from(old).ok().and_then(Pid::from_raw);
     let process = process.ok_or(UpgradeError::Unnamed)?;
     kill_process(process, Signal::USR2).map_err(|error| UpgradeError::Signal(old, error.into()))?;
@@ -53,6 +59,17 @@ pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeErro
         std::thread::sleep(LOOK_EVERY);
     }
     Err(UpgradeError::Failed(old))
+}
+
+/// Whether a process of this number is one of this program, as far as the system tells: who answers
+/// may live in a container, or be anybody.
+fn is_ours(process: u32) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm"));
+    match name {
+        Ok(name) => name.trim_end() == env!("CARGO_PKG_NAME"),
+        // There is no such file on other systems than Linux.
+        Err(_) => !Path::new("/proc/self/comm").exists(),
+    }
 }
 
 /// The process that answers the operator.

@@ -5,6 +5,7 @@
 //! into force at once, or not at all: whatever is wrong with the files, the last good state goes
 //! on serving, and the log says what is wrong.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,10 +122,17 @@ impl Reloader {
                 }
                 () = sleep(self.poll) => Cause::Poll,
             };
-            self.look(cause);
             if cause == Cause::Asked {
+                // Until it is decided, if that can be had.
+                for _ in 0..LOOKS_FOR_A_WISH {
+                    if self.look(cause) {
+                        break;
+                    }
+                    sleep(QUIET).await;
+                }
                 self.wishes.answer.send_modify(|answered| *answered += 1);
             } else {
+                self.look(cause);
                 sleep(PAUSE).await;
             }
         }
@@ -144,24 +152,26 @@ impl Reloader {
         }
     }
 
-    /// Looks whether there is something new, and does what is to be done.
-    fn look(&mut self, cause: Cause) {
+    /// Looks whether there is something new, and does what is to be done. Whether that could be
+    /// decided; if not, one must look again.
+    fn look(&mut self, cause: Cause) -> bool {
         if cause != Cause::Impatience {
-            // A folder that was replaced has taken its watch along.
-            self.watch = Watch::over(&self.inputs, self.changed.clone());
+            self.watch.turn_to(&self.inputs);
         }
         let seen = self.inputs.fingerprint();
         if seen == self.tried && matches!(cause, Cause::Changed | Cause::Poll) {
-            return;
+            return true;
         }
         let previous = self.live.snapshot();
         let begun = Instant::now();
         let outcome = match load(&self.file, Some(&previous)) {
             Ok(loaded) if loaded.fingerprint == self.applied.1 => self.as_it_was(loaded, cause),
             Ok(loaded) => self.apply(loaded, begun),
-            Err(LoadError::Unsteady) => {
+            Err(error @ LoadError::Unsteady) => {
                 self.changed.notify_one();
-                return;
+                let outcome = self.refuse(&error);
+                self.metrics.reloads().ended(outcome, now());
+                return false;
             }
             Err(error) => {
                 let inputs = error.inputs(&self.applied.0);
@@ -169,13 +179,14 @@ impl Reloader {
                     // Again, with an eye on all of it.
                     self.inputs = inputs;
                     self.changed.notify_one();
-                    return;
+                    return false;
                 }
                 self.tried = seen;
                 self.refuse(&error)
             }
         };
         self.metrics.reloads().ended(outcome, now());
+        true
     }
 
     /// The files say what is in force.
@@ -210,7 +221,12 @@ impl Reloader {
             targets: snapshot.targets.clone(),
             every: config.resolve,
         });
+        let kept: HashSet<_> = snapshot.targets.iter().map(Arc::as_ptr).collect();
         self.live.publish(snapshot);
+        // Now nobody finds the way to them any more.
+        let gone = previous.targets.iter();
+        gone.filter(|target| !kept.contains(&Arc::as_ptr(target)))
+            .for_each(|target| target.retire());
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         info!(generation, took_ms, %changes, "configuration applied");
         for problem in problems.iter() {
@@ -244,12 +260,15 @@ impl Reloader {
     fn refuse(&mut self, error: &LoadError) -> Reload {
         let generation = self.live.snapshot().generation;
         if error.is_unsettled() {
-            let since = match self.trouble {
-                Trouble::Pending(since) => since,
-                Trouble::None | Trouble::Told => Instant::now(),
+            let (since, is_new) = match self.trouble {
+                Trouble::Pending(since) => (since, false),
+                Trouble::None | Trouble::Told => (Instant::now(), true),
             };
             self.trouble = Trouble::Pending(since);
             if since.elapsed() < PATIENCE {
+                if !is_new && matches!(error, LoadError::Unsteady) {
+                    return Reload::Pending;
+                }
                 for (at, what) in told(error) {
                     info!(generation, at, "waiting for files to be complete: {what}");
                 }
@@ -284,7 +303,7 @@ fn told(error: &LoadError) -> Vec<(String, String)> {
             let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
             vec![(place(error.path(), None), format!("{error}{cause}"))]
         }
-        LoadError::Unsteady => Vec::new(),
+        LoadError::Unsteady => vec![(String::new(), error.to_string())],
     }
 }
 
@@ -298,6 +317,9 @@ fn place(file: &std::path::Path, line: Option<usize>) -> String {
 fn now() -> u64 {
     Clock::system().numeric_date().seconds()
 }
+
+/// How often one looks at the operator's wish until it is decided.
+const LOOKS_FOR_A_WISH: usize = 4;
 
 /// How long there must be no word of changes.
 const QUIET: Duration = Duration::from_millis(150);

@@ -1,15 +1,16 @@
 //! Word of changes from the file system.
 //!
 //! A watch on a file is a watch on its inode, and dies when the file is renamed over or a link
-//! leads elsewhere. So folders are watched: the one that an entry is in and the one above, and
-//! those of every link on the way. Word of any of these entries means no more than that it is
+//! leads elsewhere. So folders are watched as well: the one that an entry is in and the one above,
+//! and those of every link on the way. Word of any of these entries means no more than that it is
 //! time to look.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -19,43 +20,78 @@ use tracing::{debug, warn};
 use super::inputs::Inputs;
 use crate::keys::source;
 
-/// A watch over some files, until it is dropped.
+/// A watch over some files.
 pub(super) struct Watch {
-    _watcher: Option<RecommendedWatcher>,
+    /// `None` where the system gives no word at all.
+    watcher: Option<RecommendedWatcher>,
+    entries: Arc<Mutex<Entries>>,
+    /// What is watched, and what stood there when it began to be.
+    watched: BTreeMap<PathBuf, Inode>,
 }
+
+/// A device and a number on it.
+type Inode = (u64, u64);
 
 impl Watch {
     /// Tells `changed` whenever one of these may have changed.
     ///
-    /// Where the system gives no word, or not of every folder, that is logged, and nothing else
+    /// Where the system gives no word, or not of everything, that is logged, and nothing else
     /// happens: somebody looks now and then anyway.
     pub(super) fn over(inputs: &Inputs, changed: Arc<Notify>) -> Self {
-        let entries = Entries::of(inputs);
-        let folders: Vec<PathBuf> = entries.0.keys().cloned().collect();
+        let entries = Arc::new(Mutex::new(Entries::default()));
+        let looked_for = entries.clone();
         let tell = move |event: notify::Result<Event>| {
+            let entries = looked_for.lock().unwrap_or_else(PoisonError::into_inner);
             if event.is_ok_and(|event| entries.concern(&event)) {
                 changed.notify_one();
             }
         };
-        let mut watcher = match RecommendedWatcher::new(tell, Config::default()) {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                warn!(%error, "no word of changed files; they are looked at every [reload] poll");
-                return Self { _watcher: None };
-            }
+        let watcher = RecommendedWatcher::new(tell, Config::default());
+        let mut watch = Self {
+            watcher: watcher
+                .inspect_err(|error| {
+                    warn!(%error, "no word of changed files; they are looked at every [reload] poll");
+                })
+                .ok(),
+            entries,
+            watched: BTreeMap::new(),
         };
-        for folder in folders {
-            if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                debug!(folder = %folder.display(), %error, "no word of changes in a folder");
+        watch.turn_to(inputs);
+        watch
+    }
+
+    /// Watches these, as they are there now: what was replaced has taken its watch along.
+    pub(super) fn turn_to(&mut self, inputs: &Inputs) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let entries = Entries::of(inputs);
+        let wanted = entries.inodes();
+        *self.entries.lock().unwrap_or_else(PoisonError::into_inner) = entries;
+        self.watched.retain(|path, inode| {
+            let is_same = wanted.get(path) == Some(inode);
+            if !is_same {
+                // It may have ended by itself.
+                let _ = watcher.unwatch(path);
             }
-        }
-        Self {
-            _watcher: Some(watcher),
+            is_same
+        });
+        for (path, inode) in wanted {
+            if self.watched.contains_key(&path) {
+                continue;
+            }
+            match watcher.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path, inode);
+                }
+                Err(error) => debug!(path = %path.display(), %error, "no word of changes there"),
+            }
         }
     }
 }
 
-/// What is looked for, by the folders it is in.
+/// What is looked for, by the folder it is in or, for a single file, by the file.
+#[derive(Default)]
 struct Entries(BTreeMap<PathBuf, Names>);
 
 /// Which entries of a folder.
@@ -66,9 +102,13 @@ enum Names {
 
 impl Entries {
     fn of(inputs: &Inputs) -> Self {
-        let mut entries = Self(BTreeMap::new());
+        let mut entries = Self::default();
         for path in inputs.iter() {
             entries.follow(path, 0);
+            // A file that is mounted alone changes without its folder's knowing.
+            if path.is_file() {
+                entries.at(path);
+            }
             // In a folder of keys, each may be a link to somewhere else.
             if path.is_dir()
                 && let Ok(listing) = source::list_key_files(path)
@@ -87,7 +127,7 @@ impl Entries {
             self.add(folder, entry.file_name());
         }
         if path.is_dir() {
-            self.0.insert(path.to_owned(), Names::All);
+            *self.at(path) = Names::All;
         }
         if links == MAX_LINKS {
             return;
@@ -106,14 +146,27 @@ impl Entries {
     }
 
     fn add(&mut self, folder: &Path, name: Option<&OsStr>) {
-        let Some(name) = name else { return };
-        let names = self
-            .0
-            .entry(folder.to_owned())
-            .or_insert_with(|| Names::These(BTreeSet::new()));
-        if let Names::These(names) = names {
+        if let (Some(name), Names::These(names)) = (name, self.at(folder)) {
             names.insert(name.to_owned());
         }
+    }
+
+    /// What is looked for at a place, which is one, by whatever name one comes to it: the system
+    /// knows one watch for it, and tells of it under one name.
+    fn at(&mut self, path: &Path) -> &mut Names {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        self.0
+            .entry(path)
+            .or_insert_with(|| Names::These(BTreeSet::new()))
+    }
+
+    /// What stands at these places, where there is something.
+    fn inodes(&self) -> BTreeMap<PathBuf, Inode> {
+        let there = self.0.keys().filter_map(|path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((path.clone(), (metadata.dev(), metadata.ino())))
+        });
+        there.collect()
     }
 
     fn concern(&self, event: &Event) -> bool {

@@ -46,12 +46,10 @@ pub(super) async fn accept_all(
             guests.turn_away(peer);
             continue;
         };
-        let slot = tokio::select! {
-            biased;
-            slot = crowd.slot(parking) => slot,
-            () = phase.reached(Phase::Draining) => break,
+        // In the drain, too: it has been accepted, and there is nobody else who could serve it.
+        let Some(slot) = crowd.slot(parking).await else {
+            break;
         };
-        let Some(slot) = slot else { break };
         guests.serve(stream, peer, (place, slot));
     }
     accept_queued(listener, crowd, &guests);

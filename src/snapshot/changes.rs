@@ -1,6 +1,6 @@
 //! What is different between two snapshots, for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -104,9 +104,17 @@ impl Snapshot {
                 add(format!("key {called} of {name}"), what);
             }
         }
+        let mut named = HashMap::new();
         for certificate in self.certificates.iter() {
+            // There may be one of each kind of key for the same names.
             let names = certificate.names.join(" ");
-            add(format!("certificate {names}"), hex(&certificate.digest));
+            let mut name = format!("certificate {names}");
+            let same = named.entry(names).or_insert(0);
+            *same += 1;
+            if *same > 1 {
+                name = format!("{name} ({same})");
+            }
+            add(name, hex(&certificate.digest));
         }
         add("[limits]".to_owned(), format!("{:?}", self.limits));
         let listen = (&self.trusted_proxies, self.proxy_protocol, self.public_port);

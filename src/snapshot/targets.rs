@@ -34,15 +34,19 @@ pub(super) fn load(
         let Ok(tls) = configs.tls(route, problems) else {
             continue;
         };
-        let mut known = known_by_origin.get(identity.origin).into_iter().flatten();
-        let same = known.find(|known| known.is_connected_to(identity.settings, tls.as_ref()));
-        let target = match same {
-            Some(target) => Arc::clone(target),
-            None => Arc::new(Target::new(
-                identity.origin.clone(),
-                identity.settings.clone(),
-                tls,
-            )),
+        let known = known_by_origin
+            .get(identity.origin)
+            .map_or(&[][..], Vec::as_slice);
+        let mut same = known.iter();
+        let same = same.find(|known| known.is_connected_to(identity.settings, tls.as_ref()));
+        let target = if let Some(target) = same {
+            Arc::clone(target)
+        } else {
+            let new = Target::new(identity.origin.clone(), identity.settings.clone(), tls);
+            Arc::new(match known.first() {
+                Some(known) => new.knowing(known),
+                None => new,
+            })
         };
         targets.insert(identity, target.clone());
         all.push(target);

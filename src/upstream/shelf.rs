@@ -76,7 +76,7 @@ impl<B> Shelf<B> {
                 Err(unwanted) => connection = unwanted,
             }
         }
-        if !others_wait && !are_scarce {
+        if !others_wait && !are_scarce && !self.target.is_retired() {
             self.idle.push(Idle {
                 connection,
                 since: Instant::now(),
@@ -102,11 +102,14 @@ impl<B> Shelf<B> {
         let keepalive = self.target.settings().keepalive;
         self.idle
             .retain(|idle| idle.since.elapsed() < keepalive && idle.connection.is_usable());
+        if self.target.is_retired() {
+            self.idle.clear();
+        }
         closed
     }
 
-    /// Whether nobody else knows the target any more, and nothing is left of it here.
+    /// Whether nobody will ask for the target any more, and nothing is left of it here.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.idle.is_empty() && self.waiters.is_empty() && Arc::strong_count(&self.target) == 1
+        self.target.is_retired() && self.idle.is_empty() && self.waiters.is_empty()
     }
 }

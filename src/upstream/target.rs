@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ pub struct Target {
     tls: Option<ClientTls>,
     resolution: watch::Sender<Resolution>,
     slots: Slots,
+    /// No request will ask for it any more, but for those that have already.
+    is_retired: AtomicBool,
 }
 
 /// What is known of a target's addresses.
@@ -60,6 +63,7 @@ impl Target {
         Self {
             name: origin.to_string().into(),
             slots: Slots::new(settings.max_connections, settings.max_waiting),
+            is_retired: AtomicBool::new(false),
             resolution: watch::Sender::new(resolution),
             origin,
             settings,
@@ -90,6 +94,25 @@ impl Target {
                 (Some(ours), Some(tls)) => ours.is_same(tls),
                 (None, Some(_)) | (Some(_), None) => false,
             }
+    }
+
+    /// The same, knowing already what another one with that host knows of its addresses.
+    #[must_use]
+    pub fn knowing(self, other: &Self) -> Self {
+        if self.is_named() {
+            self.resolution
+                .send_replace(other.resolution.borrow().clone());
+        }
+        self
+    }
+
+    /// Notes that no route leads to it any more.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
     }
 
     /// What tells its TLS from others: whom it believes, what it shows.

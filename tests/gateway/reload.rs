@@ -435,7 +435,7 @@ async fn check_tells_what_a_file_would_change() {
     let folder = gateway.folder();
     let config = folder.join("jotgate.toml");
     let address = gateway.admin();
-    let nothing = format!("{address}: nothing would change\n");
+    let nothing = format!("{address}: no route, issuer, key, certificate or limit would change\n");
     assert_eq!(against(&gateway, &config), (Some(0), nothing));
 
     // A file beside, with keys of its own, so that the gateway takes no notice.
@@ -560,4 +560,25 @@ async fn p2_a_request_in_flight_ends_on_the_route_that_it_came_by() {
     // Nobody will need the connection again.
     assert!(line.is_closed().await);
     assert_eq!(client.get("/public/x", &[]).await.status, 502);
+}
+
+#[tokio::test]
+async fn a_folder_that_one_comes_to_by_two_names_is_watched_for_both() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream);
+    let folder = start.folder().to_owned();
+    // The key is a link into the folder of the configuration.
+    fs::rename(folder.join("keys/main.pem"), folder.join("shared.pem")).unwrap();
+    symlink("../shared.pem", folder.join("keys/main.pem")).unwrap();
+    let gateway = start.extra("[reload]\npoll = \"1h\"\n").start();
+    let mut client = gateway.h1().await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+    assert_eq!(ask(&mut client, &old).await, 200);
+    fs::write(folder.join("shared.pem"), second().public_pem()).unwrap();
+    comes_to(&mut client, &new, 200).await;
+    let config = folder.join("jotgate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("/public/", "/open/")).unwrap();
+    told(&gateway, "jotgate_config_generation 3").await;
+    assert_eq!(client.get("/open/x", &[]).await.status, 200);
 }

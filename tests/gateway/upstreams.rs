@@ -190,6 +190,33 @@ async fn p14_a_name_may_fail_at_the_start_move_and_fail_again() {
 }
 
 #[tokio::test]
+async fn p14_other_settings_for_an_upstream_do_not_make_its_addresses_unknown() {
+    let upstream = Upstream::start().await;
+    let names = Names::new();
+    names.say(Some(&[upstream.address]));
+    let gateway = Start::routes(&route("http://app.test", ""))
+        .extra("[upstream]\nresolve = \"100ms\"\n")
+        .resolver(names.resolver())
+        .start();
+    let mut client = gateway.h1().await;
+    assert_eq!(client.get("/x", &[]).await.status, 200);
+    names.say(None);
+    names.heard().await;
+    let file = gateway.folder().join("jotgate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let other = text.replace("[upstream]", "[upstream]\nmax_connections = 7");
+    std::fs::write(&file, other).unwrap();
+    let mut number = 1;
+    let applied = async {
+        while gateway.events(number).await[number - 1]["generation"] == 1 {
+            assert_eq!(client.get("/x", &[]).await.status, 200);
+            number += 1;
+        }
+    };
+    timeout(PATIENCE, applied).await.expect("it is not applied");
+}
+
+#[tokio::test]
 async fn all_addresses_of_a_name_are_used_and_a_dead_one_costs_no_request() {
     let (one, two) = (Upstream::start().await, Upstream::start().await);
     let dead = {
