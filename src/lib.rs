@@ -15,10 +15,10 @@
 //! | [`upstream`] | where the request goes: targets, connections, the pool |
 //!
 //! Around them: [`config`] turns the file into checked values, [`snapshot`] builds from those
-//! everything that a request needs, [`control`] does what is done beside requests, [`trust`] knows
+//! everything that a request needs, [`control`] keeps that what the files say, [`trust`] knows
 //! whose word about a client is believed, [`observe`] tells what happened, [`admin`] answers the
 //! operator, [`cli`] puts it all together, [`clock`], [`crypto`] and [`json`] are what their names
-//! say.
+//! say, and `pieces` keeps hyper's buffers small.
 
 pub mod admin;
 pub mod cli;

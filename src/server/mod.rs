@@ -14,6 +14,7 @@ mod phase;
 mod proxy_header;
 mod pulse;
 mod room;
+mod sockets;
 mod stream;
 mod vigil;
 mod worker;
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::admin::AdminState;
 use crate::clock::Clock;
-use crate::config::{Config, ListenAddress};
+use crate::config::Config;
 use crate::observe::{AccessLog, AccessLogWriter, Listener, Metrics, Readiness};
 use crate::proxy::Worker;
 use crate::snapshot::Live;
@@ -39,6 +40,7 @@ use crowd::Crowd;
 pub use inherited::Inherited;
 use phase::{Phase, PhaseControl, PhaseWatch};
 pub use pulse::Pulse;
+use sockets::Sockets;
 use worker::{Service, Setting};
 
 /// What a gateway takes from the world around it.
@@ -83,7 +85,7 @@ pub struct Addresses {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}{}", hint(source))]
+    #[error("cannot listen on {address}{}", sockets::hint(source))]
     Listen {
         /// Which one, as the configuration has it.
         address: String,
@@ -93,15 +95,6 @@ pub enum StartError {
     /// The system has no threads or file descriptors to give.
     #[error("cannot start a worker")]
     Worker(#[from] io::Error),
-}
-
-/// The sockets of each worker, and the operator's.
-struct Sockets {
-    workers: Vec<Vec<(Listener, TcpListener)>>,
-    admin: Vec<TcpListener>,
-    addresses: Addresses,
-    /// Another handle of each of them.
-    all: Vec<TcpListener>,
 }
 
 impl Gateway {
@@ -114,7 +107,7 @@ impl Gateway {
         live: &Live,
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
-        let sockets = bind(config, surroundings.inherited)?;
+        let sockets = Sockets::bind(config, surroundings.inherited)?;
         let readiness = Readiness::starting();
         let metrics = Arc::new(Metrics::new(&readiness, config.metrics.durations));
         metrics.publish(live.snapshot().inventory());
@@ -320,79 +313,6 @@ fn admin(socket: TcpListener, state: &Arc<AdminState>) -> Service {
         listener: Listener::Admin,
         answer: Answer::Admin(state.clone()),
     }
-}
-
-fn bind(config: &Config, mut inherited: Inherited) -> Result<Sockets, StartError> {
-    let count = config.server.workers;
-    let mut sockets = Sockets {
-        workers: (0..count).map(|_| Vec::new()).collect(),
-        admin: Vec::new(),
-        addresses: Addresses::default(),
-        all: Vec::new(),
-    };
-    let clients = [
-        (Listener::Https, &config.listen.https),
-        (Listener::Http, &config.listen.http),
-    ];
-    for (listener, addresses) in clients {
-        for address in addresses {
-            let bound = bind_one(*address, count, &mut inherited, &mut sockets.all)?;
-            let there = bound[0][0].local_addr()?;
-            match listener {
-                Listener::Https => sockets.addresses.https.push(there),
-                Listener::Http | Listener::Admin => sockets.addresses.http.push(there),
-            }
-            for (worker, bound) in sockets.workers.iter_mut().zip(bound) {
-                worker.extend(bound.into_iter().map(|socket| (listener, socket)));
-            }
-        }
-    }
-    for address in &config.listen.admin {
-        let bound = bind_one(*address, 1, &mut inherited, &mut sockets.all)?;
-        sockets.addresses.admin.push(bound[0][0].local_addr()?);
-        sockets.admin.extend(bound.into_iter().flatten());
-    }
-    inherited.close();
-    Ok(sockets)
-}
-
-/// The sockets of one address for so many workers; `all` gets another handle of each.
-fn bind_one(
-    address: ListenAddress,
-    count: usize,
-    inherited: &mut Inherited,
-    all: &mut Vec<TcpListener>,
-) -> Result<Vec<Vec<TcpListener>>, StartError> {
-    let mut sockets = inherited.take(address);
-    if sockets.is_empty() {
-        sockets = listen::bind(address, count).map_err(|source| StartError::Listen {
-            address: address.to_string(),
-            source,
-        })?;
-    }
-    for socket in &sockets {
-        all.push(socket.try_clone()?);
-    }
-    Ok(inherited::spread(sockets, count)?)
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    let hints = [
-        (
-            io::ErrorKind::AddrInUse,
-            " (another process listens there: ss -ltnp)",
-        ),
-        (
-            io::ErrorKind::AddrNotAvailable,
-            " (no interface here has this address)",
-        ),
-        (
-            io::ErrorKind::PermissionDenied,
-            " (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
-        ),
-    ];
-    let found = hints.iter().find(|(kind, _)| *kind == error.kind());
-    found.map_or("", |(_, hint)| hint)
 }
 
 /// How long what a client still sends is read after the last answer, and thrown away.
