@@ -1,6 +1,8 @@
 //! A new process takes the place of a running one, and no request is lost.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use tokio::net::UnixDatagram;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::harness::{H1, PATIENCE, Process, Start, Upstream};
+use crate::harness::{H1, JOTGATE, PATIENCE, Process, Stage, Start, Upstream};
 
 /// Ports that are free now, for a process whose successor must find the same in the file.
 fn free_ports() -> [u16; 3] {
@@ -80,7 +82,7 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
         let next = timeout(PATIENCE, replaced).await.expect("nobody took over");
         // The old one drains and ends.
         let ended = async {
-            while std::path::Path::new(&format!("/proc/{current}/fd/0")).exists() {
+            while Path::new(&format!("/proc/{current}/fd/0")).exists() {
                 tokio::task::yield_now().await;
             }
         };
@@ -209,4 +211,59 @@ async fn a_service_manager_is_told_of_every_step() {
     heard("WATCHDOG=1").await;
     process.signal_to(second, "TERM");
     heard("STOPPING=1").await;
+}
+
+/// Puts a script in the place of what a link leads to.
+fn replace(link: &Path, script: &str) {
+    let new = link.with_extension("new");
+    std::fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(&new, link).unwrap();
+}
+
+#[tokio::test]
+async fn what_takes_over_is_what_the_path_leads_to_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("jotgate");
+    symlink(JOTGATE, &link).unwrap();
+    let upstream = Upstream::start().await;
+    let process = Process::start_from(&link, start(&upstream, 1));
+    replace(
+        &link,
+        &format!("echo the new one >&2; exec {JOTGATE} \"$@\""),
+    );
+    process.signal("USR2");
+    process.wait_for("the new one");
+    process.wait_for("stopped");
+    let successor = process_of(&process).await.unwrap();
+    process.signal_to(successor, "TERM");
+}
+
+#[tokio::test]
+async fn a_stop_during_an_upgrade_ends_the_new_process_and_drains() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("jotgate");
+    symlink(JOTGATE, &link).unwrap();
+    let upstream = Stage::open().await;
+    let [https, http, admin] = free_ports();
+    let start = Start::to(&upstream.url()).ports(https, http, admin);
+    let process = Process::start_from(&link, start);
+    let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+    let mut client = connect.await;
+    client
+        .send("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    replace(&link, "echo \"I am $$ and never ready\" >&2; exec sleep 60");
+    process.signal("USR2");
+    let said = process.wait_for("never ready");
+    let successor = said.split(' ').nth(2).unwrap().to_owned();
+    process.signal("TERM");
+    process.wait_for("draining; a second signal");
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(client.answer().await.text(), "ok");
+    process.wait_for("stopped");
+    assert!(!Path::new("/proc").join(successor).exists());
 }

@@ -15,7 +15,7 @@ pub use client::{Answer, H1, connector, h2_client, h2_streams, tls};
 pub use draft::Draft;
 pub use gateway::{Authority, PATIENCE, Start, TestGateway, write_certificate};
 pub use json_schema::complaints;
-pub use process::Process;
+pub use process::{JOTGATE, Process};
 pub use script::{Line, Script};
 pub use tls_front::TlsFront;
 pub use tokens::{Signer, claims, now};

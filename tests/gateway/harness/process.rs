@@ -54,6 +54,11 @@ impl Process {
         )
     }
 
+    /// And the program that this path leads to.
+    pub fn start_from(program: &Path, start: Start) -> Self {
+        Self::spawn(Command::new(program), start, "info", Stdio::piped())
+    }
+
     /// And as a service of a manager that listens on this socket, with a watchdog.
     pub fn start_as_service(start: Start, manager: &Path, watchdog: Duration) -> Self {
         let mut command = Command::new(JOTGATE);
@@ -195,7 +200,8 @@ impl Drop for Process {
     }
 }
 
-const JOTGATE: &str = env!("CARGO_BIN_EXE_jotgate");
+/// The program.
+pub const JOTGATE: &str = env!("CARGO_BIN_EXE_jotgate");
 
 fn collect(
     reader: impl BufRead + Send + 'static,
