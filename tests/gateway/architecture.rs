@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate and the only places that may name it.
-const FENCES: [(&str, &[&str], &str); 10] = [
+const FENCES: [(&str, &[&str], &str); 13] = [
     (
         "jsonwebtoken",
         &["token/verify.rs", "keys/", "cli/", "crypto.rs"],
@@ -54,6 +54,21 @@ const FENCES: [(&str, &[&str], &str); 10] = [
         "clap_mangen",
         &["cli/man.rs"],
         "the manual is made in one place",
+    ),
+    (
+        "notify",
+        &["control/watch.rs"],
+        "word of changes comes in at one place",
+    ),
+    (
+        "sd_notify",
+        &["cli/service.rs"],
+        "a service manager is spoken to in one place",
+    ),
+    (
+        "listenfd",
+        &["cli/run.rs"],
+        "sockets are taken from a service manager where everything is put together",
     ),
 ];
 

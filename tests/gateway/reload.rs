@@ -1,9 +1,9 @@
 //! What changes on disk takes effect without a restart, and what is wrong there does not.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jotgate::crypto::KeyKind;
 use rustls::HandshakeKind;
@@ -581,4 +581,69 @@ async fn a_folder_that_one_comes_to_by_two_names_is_watched_for_both() {
     fs::write(&config, text.replace("/public/", "/open/")).unwrap();
     told(&gateway, "jotgate_config_generation 3").await;
     assert_eq!(client.get("/open/x", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn p5_a_folder_by_a_link_may_be_led_elsewhere_again_and_again() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream);
+    let folder = start.folder().to_owned();
+    fs::rename(folder.join("keys"), folder.join("v0")).unwrap();
+    fs::create_dir(folder.join("v1")).unwrap();
+    second().write_public(&folder.join("v1/main.pem"));
+    symlink("v0", folder.join("keys")).unwrap();
+    let gateway = start.extra("[reload]\npoll = \"1h\"\n").start();
+    let mut client = gateway.h1().await;
+    let tokens = [Signer::rsa(), second()].map(|signer| token(signer, "main"));
+    assert_eq!(ask(&mut client, &tokens[0]).await, 200);
+    for version in [1, 0, 1] {
+        symlink(format!("v{version}"), folder.join("next")).unwrap();
+        fs::rename(folder.join("next"), folder.join("keys")).unwrap();
+        comes_to(&mut client, &tokens[version], 200).await;
+        assert_eq!(ask(&mut client, &tokens[1 - version]).await, 401);
+    }
+    // And what is in there now is watched.
+    fs::write(folder.join("v1/main.pem"), Signer::rsa().public_pem()).unwrap();
+    comes_to(&mut client, &tokens[0], 200).await;
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test]
+async fn p6_a_key_that_may_not_be_read_any_more_stays_in_force() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream);
+    let folder = start.folder().to_owned();
+    let key = folder.join("keys/main.pem");
+    mode(&folder, 0o755);
+    let process = Process::start_as_nobody(start);
+    let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
+    let good = token(Signer::rsa(), "main");
+    assert_eq!(ask(&mut client, &good).await, 200);
+    mode(&key, 0);
+    process.signal("HUP");
+    let error = process.wait_for("not applied");
+    assert!(error.contains("ermission denied"), "{error}");
+    assert_eq!(ask(&mut client, &good).await, 200);
+    mode(&key, 0o644);
+    process.signal("HUP");
+    process.wait_for("the files are as they were");
+    assert_eq!(ask(&mut client, &good).await, 200);
+}
+
+#[tokio::test]
+async fn p8_what_is_waited_for_is_an_error_after_half_a_minute() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(Start::with(&upstream), "info");
+    let (cert, _) = Authority::new().leaf(&["localhost"]);
+    let before = fs::read(process.folder().join("certs/tls.crt")).unwrap();
+    fs::write(process.folder().join("certs/tls.crt"), cert).unwrap();
+    let waits = process.wait_for("waiting for files");
+    assert!(waits.contains("does not fit the certificate"), "{waits}");
+    let error = process.wait_longer_for("ERROR", Duration::from_secs(30));
+    assert!(error.contains("does not fit the certificate"), "{error}");
+    fs::write(process.folder().join("certs/tls.crt"), before).unwrap();
+    process.wait_for("the files are as they were");
 }
