@@ -9,9 +9,11 @@ mod watch;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch::{Receiver, channel};
 use tokio::sync::{Notify, oneshot};
+use tracing::error;
 
 use crate::observe::Metrics;
 use crate::snapshot::Live;
@@ -61,10 +63,12 @@ impl ControlPlane {
             asked: asked.clone(),
             answer,
         };
+        let alarm = Alarm(metrics.clone());
         let reloader = Reloader::new(loaded, live, metrics, resolved, wishes);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                let _alarm = alarm;
                 runtime.block_on(async {
                     tokio::select! {
                         _ = stopped => {}
@@ -96,11 +100,35 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let deadline = Instant::now() + GRACE;
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        if thread.is_finished() {
             let _ = thread.join();
         }
     }
 }
+
+/// Goes off if the control plane breaks: requests are served on, but by what is in force for ever.
+struct Alarm(Arc<Metrics>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.count_panic();
+            self.0.reloads().lost();
+            error!("the control plane broke: changes are not seen any more, restart soon");
+        }
+    }
+}
+
+/// How long it may take to end. A file system that does not answer must not keep us.
+const GRACE: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A few names that hang must not keep the others from being looked up.
 const LOOK_UPS_AT_ONCE: usize = 16;

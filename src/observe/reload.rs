@@ -42,6 +42,11 @@ impl ReloadMetrics {
         }
     }
 
+    /// Notes that there will be none any more, whatever the files say.
+    pub fn lost(&self) {
+        self.is_good.set(0);
+    }
+
     pub(super) fn register(self: &Arc<Self>, table: &mut Registry) {
         for how in Reload::ALL {
             drop(self.outcomes.get_or_create(&[("outcome", how.label())]));
