@@ -164,6 +164,12 @@ impl Process {
         self.memory("VmRSS:")
     }
 
+    /// The file descriptors that it holds now.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.unwrap().count()
+    }
+
     /// The most memory it ever held, in bytes.
     pub fn peak(&self) -> u64 {
         self.memory("VmHWM:")
