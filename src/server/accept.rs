@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::crowd::{Crowd, Parking, Place};
+use super::listen::BACKLOG;
 use super::phase::{Phase, PhaseWatch};
 
 /// Accepts connections until the drain begins, then those that the kernel has already queued:
@@ -71,11 +72,20 @@ fn accept_queued(listener: TcpListener, crowd: &Arc<Crowd>, guests: &impl Guests
     let Ok(listener) = listener.into_std() else {
         return;
     };
-    while let Some(slot) = crowd.free_slot()
-        && let Ok((stream, peer)) = listener.accept()
-        && stream.set_nonblocking(true).is_ok()
-        && let Ok(stream) = TcpStream::from_std(stream)
-    {
+    // Not for as long as more come: a successor may listen on the same socket, and serves those.
+    for _ in 0..BACKLOG {
+        let Some(slot) = crowd.free_slot() else {
+            return;
+        };
+        let Ok((stream, peer)) = listener.accept() else {
+            return;
+        };
+        let Ok(stream) = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream))
+        else {
+            continue;
+        };
         match guests.place(peer.ip()) {
             Some(place) => guests.serve(stream, peer, (place, slot)),
             None => guests.turn_away(peer),

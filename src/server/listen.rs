@@ -96,7 +96,7 @@ fn bind_one(address: SocketAddr, reuse: Reuse) -> io::Result<TcpListener> {
 const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
 
 /// Connections that the kernel completes before we accept them. It cuts this to `somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
 mod tests {
