@@ -146,9 +146,9 @@ fn rotation(folder: &Path) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "jotgate".into());
     let program = quoted(&program);
     format!(
-        "cd {} && {program} keys generate --out keys --kid next && rm keys/public/demo.pem && \
+        "(cd {} && {program} keys generate --out keys --kid next && rm keys/public/demo.pem && \
          {program} token mint --key keys/private/next.pem --iss https://issuer.example --aud orders \
-         --sub alice > tokens/next.jwt",
+         --sub alice > tokens/next.jwt)",
         quoted(folder)
     )
 }
