@@ -19,7 +19,7 @@ use super::load::{LoadError, Loaded, load};
 use super::resolve::Resolved;
 use super::watch::Watch;
 use crate::clock::Clock;
-use crate::config::{Config, Severity};
+use crate::config::Config;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Live;
 
@@ -290,8 +290,7 @@ impl Reloader {
 fn told(error: &LoadError) -> Vec<(String, String)> {
     match error {
         LoadError::Problems { problems, file, .. } => problems
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
+            .errors()
             .map(|problem| {
                 let line = problem.place.as_ref().map(|place| file.line(place));
                 let message = [std::slice::from_ref(&problem.message), &problem.help].concat();
