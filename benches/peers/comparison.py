@@ -1,0 +1,183 @@
+"""The comparison itself: who takes part, in which order, and what becomes of the samples."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import conformity
+import report
+from arena import Arena
+from gateways import Gateway, all_gateways
+from usage import SystemCalls
+from workloads import Options, Void, Workload, all_workloads, h2load, wrk
+
+
+def options(asked: argparse.Namespace) -> Options:
+    if asked.quick:
+        chosen = Options(1, 1, 1_000, 1_000, 100, 40, 2_000, 200, 1_000)
+    else:
+        chosen = Options(4, 5, 20_000, 40_000, 1_500, 400, 60_000, 5_000, 10_000)
+    chosen.rounds = asked.rounds or chosen.rounds
+    chosen.seconds = asked.seconds or chosen.seconds
+    return chosen
+
+
+def present(gateways: list[Gateway], wanted: list[str] | None) -> list[Gateway]:
+    """Those that are here, and asked for."""
+    chosen = []
+    for gateway in gateways:
+        if wanted and gateway.name not in wanted:
+            continue
+        if gateway.version() is None:
+            print(f"left out: {gateway.name} is not installed (--install brings it)")
+            continue
+        chosen.append(gateway)
+    return chosen
+
+
+def checked(arena: Arena, gateways: list[Gateway]) -> None:
+    """Stops if one of them is not what it is taken for."""
+    for gateway in gateways:
+        running = gateway.start(arena)
+        try:
+            found = conformity.problems(arena, gateway, running)
+        finally:
+            running.stop()
+        if found:
+            sys.exit(f"{gateway.name} is not configured as it should be: " + "; ".join(found))
+        print(f"{gateway.name}: {gateway.version()}, answers as it should")
+
+
+def rounds(arena: Arena, workload: Workload, gateways: list[Gateway], opts: Options) -> dict:
+    """Samples by contestant. A void run is tried once more; void again, it is a gap."""
+    contestants = workload.contestants(gateways, opts)
+    samples = {contestant.title: [] for contestant in contestants}
+    for number in range(opts.rounds):
+        for contestant in contestants:
+            for attempt in ("first", "last"):
+                try:
+                    sample = workload.run(arena, contestant, opts)
+                    samples[contestant.title].append(sample)
+                    break
+                except Void as why:
+                    print(f"  void ({attempt} try): {contestant.title}: {why}", file=sys.stderr)
+        print(f"  round {number + 1} of {opts.rounds}", flush=True)
+    return samples
+
+
+def system_calls(arena: Arena, workload: Workload, gateways: list[Gateway], opts: Options) -> dict:
+    """System calls per request, in a run of their own."""
+    if not workload.traced or not shutil.which("strace"):
+        return {}
+    counted = {}
+    for contestant in workload.contestants(gateways, opts):
+        running = contestant.gateway.start(arena, **contestant.settings)
+        try:
+            workload.warm(arena, running, opts)
+            with SystemCalls(running.process.pid, running.folder / "strace.out") as calls:
+                if workload.name == "http2":
+                    sample = h2load(arena, running, ["-c8", "-m16", "-n4000"])
+                else:
+                    sample = wrk(arena, running, 1, arena.keys["RS256"].token("carol"))
+            counted[contestant.title] = calls.count / sample.count
+        except Void as why:
+            print(f"  void: system calls of {contestant.title}: {why}", file=sys.stderr)
+        finally:
+            running.stop()
+    return counted
+
+
+def slowest_rate(arena: Arena, gateways: list[Gateway], results: list) -> int:
+    """Half of what the slowest peer answered a second on kept connections."""
+    known = next((result for result in results if result["workload"].name == "keepalive"), None)
+    if known:
+        rates = [median(s.count / s.seconds for s in runs) for runs in known["samples"].values() if runs]
+    else:
+        rates = []
+        for gateway in gateways:
+            running = gateway.start(arena)
+            try:
+                sample = wrk(arena, running, 2, arena.keys["RS256"].token("alice"))
+                rates.append(sample.count / sample.seconds)
+            finally:
+                running.stop()
+    return round(min(rates) / 2)
+
+
+def machine() -> dict:
+    """What these figures are from."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")),
+        "unknown",
+    )
+    kernel = subprocess.run(["uname", "-srm"], capture_output=True, text=True).stdout.strip()
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": kernel,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def main(asked: argparse.Namespace, repository: Path, work: Path) -> int:
+    workloads = all_workloads()
+    binary = (asked.jotgate or repository / "target" / "release" / "jotgate").resolve()
+    gateways = all_gateways(binary)
+    if asked.list:
+        for thing in (*workloads, *gateways):
+            print(f"{thing.name:20} {thing.title}")
+        return 0
+    unknown = set(asked.only or ()) - {workload.name for workload in workloads}
+    unknown |= set(asked.peers or ()) - {gateway.name for gateway in gateways}
+    if unknown:
+        print(f"no such workload or gateway: {', '.join(sorted(unknown))}; see --list", file=sys.stderr)
+        return 2
+    if asked.jotgate is None:
+        subprocess.run(["cargo", "build", "--release", "--locked"], cwd=repository, check=True)
+    gateways = present(gateways, asked.peers)
+    opts = options(asked)
+    arena = Arena(work)
+    results = []
+    try:
+        checked(arena, gateways)
+        for workload in workloads:
+            if asked.only and workload.name not in asked.only:
+                continue
+            print(workload.title, flush=True)
+            if workload.name == "latency":
+                opts.rate = slowest_rate(arena, gateways, results)
+            samples = rounds(arena, workload, gateways, opts)
+            if not samples:
+                print("  left out: there are too few cores")
+            calls = system_calls(arena, workload, gateways, opts)
+            results.append({"workload": workload, "samples": samples, "calls": calls})
+    finally:
+        arena.close()
+    versions = {gateway.title: gateway.version() for gateway in gateways}
+    facts = machine() | {"rounds": opts.rounds, "seconds": opts.seconds, "rate": opts.rate}
+    (work / "results.json").write_text(json.dumps(report.plain(results, versions, facts), indent=1))
+    (work / "results.md").write_text(report.markdown(results, versions, facts))
+    (work / "results.svg").write_text(report.picture(results))
+    print((work / "results.md").read_text())
+    print(f"written to {work}: results.md, results.svg, results.json")
+    return gaps(results)
+
+
+def gaps(results: list) -> int:
+    """Names who has no valid run. A peer's is a finding about the peer; one of jotgate's is a fault."""
+    missing = [
+        (result["workload"].name, title)
+        for result in results
+        for title, runs in result["samples"].items()
+        if not runs
+    ]
+    for workload, title in missing:
+        print(f"without a valid run: {title} in {workload}", file=sys.stderr)
+    return 1 if any(title.startswith("jotgate") for _, title in missing) else 0

@@ -1,0 +1,61 @@
+"""What the operating system knows of a process."""
+
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Usage:
+    """CPU time in seconds, of all threads that the process has or had."""
+
+    user: float
+    system: float
+
+    @classmethod
+    def of(cls, pid: int) -> "Usage":
+        # The name is in parentheses and may hold anything; what follows it are numbers.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return cls(int(fields[11]) / TICKS, int(fields[12]) / TICKS)
+
+    def since(self, before: "Usage") -> "Usage":
+        return Usage(self.user - before.user, self.system - before.system)
+
+
+def memory(pid: int) -> int:
+    """Resident bytes."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024
+
+
+class SystemCalls:
+    """Counts a process's system calls while it is entered. What is counted is slow: time nothing."""
+
+    def __init__(self, pid: int, output: Path):
+        self.pid, self.output = pid, output
+
+    def __enter__(self) -> "SystemCalls":
+        self.strace = subprocess.Popen(
+            ["strace", "-f", "-c", "-p", str(self.pid), "-o", self.output],
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_traced()
+        return self
+
+    def _wait_until_traced(self) -> None:
+        for _ in range(500):
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            if "TracerPid:\t0\n" not in status:
+                return
+            time.sleep(0.01)
+
+    def __exit__(self, *_) -> None:
+        self.strace.terminate()
+        self.strace.wait()
+        total = re.search(r"^100\.00\s+\S+\s+\d*\s+(\d+)", self.output.read_text(), re.M)
+        self.count = int(total[1]) if total else 0
