@@ -16,7 +16,7 @@
 //!
 //! Around them: [`config`] turns the file into checked values, [`snapshot`] builds from those
 //! everything that a request needs, [`control`] keeps that what the files say, [`trust`] knows
-//! whose word about a client is believed, [`observe`] tells what happened, [`admin`] answers the
+//! whose word about a client is believed, [`via`] who we are to others, [`observe`] tells what happened, [`admin`] answers the
 //! operator, [`cli`] puts it all together, [`clock`], [`crypto`] and [`json`] are what their names
 //! say, and `pieces` keeps hyper's buffers small.
 
@@ -39,3 +39,4 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 pub mod upstream;
+pub mod via;

@@ -29,6 +29,7 @@ use crate::tls::{Acceptor, Certificate, Certificates};
 use crate::token::{Accepted, TrustedIssuer};
 use crate::trust::TrustedProxies;
 use crate::upstream::Target;
+use crate::via::Pseudonym;
 
 pub use changes::Changes;
 pub use live::{Current, Live, View};
@@ -61,8 +62,8 @@ pub struct Snapshot {
     pub log_subject: bool,
     /// The port that clients see.
     pub public_port: u16,
-    /// Our name in `Via`, which tells us our own requests when they come back.
-    pub pseudonym: String,
+    /// Who we are in `Via`.
+    pub pseudonym: Pseudonym,
     /// How long requests in flight may take once the drain has begun.
     pub drain: Duration,
     /// How long idle connections stay open then.
@@ -116,7 +117,7 @@ impl Snapshot {
             public_port: config.listen.public_port,
             // Requests that are under way through somebody else must know us when they come back.
             pseudonym: previous.map_or_else(
-                || format!("jotgate-{:08x}", u32::from_ne_bytes(crypto::random())),
+                || Pseudonym::new(u32::from_ne_bytes(crypto::random())),
                 |previous| previous.pseudonym.clone(),
             ),
             drain: config.server.drain,

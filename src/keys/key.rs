@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +21,7 @@ use crate::crypto;
 /// A key that verifies signatures with the algorithms it owns and no others.
 #[derive(Clone)]
 pub struct Key {
-    kid: Option<String>,
+    kid: Option<Arc<str>>,
     thumbprint: Option<String>,
     algorithms: AlgorithmSet,
     description: String,
@@ -35,6 +36,11 @@ impl Key {
     /// The name that tokens select it by (RFC 7515 §4.1.4).
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// The same, for those who keep it: it costs no copy.
+    pub fn shared_kid(&self) -> Option<Arc<str>> {
+        self.kid.clone()
     }
 
     /// The SHA-256 thumbprint (RFC 7638, RFC 8037 §2) in base64url.
@@ -170,7 +176,7 @@ impl Key {
 
     /// The same key under the name `kid`.
     pub(super) fn named(mut self, kid: Option<String>) -> Self {
-        self.kid = kid;
+        self.kid = kid.map(Arc::from);
         self
     }
 

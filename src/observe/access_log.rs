@@ -1,6 +1,6 @@
 //! The access log's way out: from many workers through one bounded queue to one writer thread.
 //!
-//! A request never waits for the log. A queue that is full, in lines or in bytes, and a sink that
+//! A request never waits for the log. A queue that is full, in pieces or in bytes, and a sink that
 //! fails cost lines, and every lost line is counted. Only the writer thread touches the sink.
 
 use std::fs::File;
@@ -12,10 +12,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use memchr::memchr_iter;
 use prometheus_client::metrics::counter::Counter;
 use tracing::warn;
 
-use super::{AccessEvent, LogFormat, Metrics};
+use super::{LogFormat, Metrics};
 
 /// Standard output without the buffer of [`io::stdout`], which would hide what could not be written.
 ///
@@ -25,11 +26,11 @@ pub fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// Where requests leave their event; clones share one queue.
+/// Where workers leave their lines; clones share one queue.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     format: LogFormat,
-    queue: SyncSender<String>,
+    queue: SyncSender<Box<str>>,
     queued_bytes: Arc<AtomicUsize>,
     dropped: Counter,
 }
@@ -45,12 +46,12 @@ impl AccessLog {
         format: LogFormat,
         metrics: &Metrics,
     ) -> io::Result<(Self, AccessLogWriter)> {
-        let (queue, lines) = sync_channel(QUEUE_LINES);
+        let (queue, pieces) = sync_channel(QUEUE_PIECES);
         let (running, ended) = channel();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let dropped = metrics.access_log_dropped.clone();
         let mut writer = Writer {
-            lines,
+            pieces,
             queued_bytes: Arc::clone(&queued_bytes),
             batch: Vec::with_capacity(BATCH_BYTES),
             sink,
@@ -73,17 +74,20 @@ impl AccessLog {
         ))
     }
 
-    /// Hands over one event. It never blocks: without room in the queue the line is dropped and
-    /// counted.
-    pub fn submit(&self, event: &AccessEvent) {
-        let mut line = String::with_capacity(USUAL_LINE_BYTES);
-        event.write_line(self.format, &mut line);
-        let bytes = line.len();
+    /// How a line is written here.
+    pub const fn format(&self) -> LogFormat {
+        self.format
+    }
+
+    /// Hands over some whole lines. It never blocks: without room in the queue they are dropped
+    /// and counted.
+    pub fn submit(&self, lines: &str) {
+        let bytes = lines.len();
         // Claimed before it is checked, so that workers together cannot overshoot.
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > QUEUE_BYTES || self.queue.try_send(line).is_err() {
+        if before + bytes > QUEUE_BYTES || self.queue.try_send(lines.into()).is_err() {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.dropped.inc();
+            self.dropped.inc_by(count_lines(lines.as_bytes()));
         }
     }
 }
@@ -112,7 +116,7 @@ impl AccessLogWriter {
 
 /// What the writer thread holds.
 struct Writer {
-    lines: Receiver<String>,
+    pieces: Receiver<Box<str>>,
     queued_bytes: Arc<AtomicUsize>,
     batch: Vec<u8>,
     sink: Box<dyn Write + Send>,
@@ -126,14 +130,14 @@ struct Writer {
 }
 
 impl Writer {
-    /// Sleeps until there is a line, then writes all there are at once.
+    /// Sleeps until there are lines, then writes all there are at once.
     fn run(&mut self) {
-        while let Ok(line) = self.lines.recv() {
-            self.take(line);
+        while let Ok(piece) = self.pieces.recv() {
+            self.take(&piece);
             while self.batch.len() < BATCH_BYTES
-                && let Ok(line) = self.lines.try_recv()
+                && let Ok(piece) = self.pieces.try_recv()
             {
-                self.take(line);
+                self.take(&piece);
             }
             let full = self.batch.len() >= BATCH_BYTES;
             self.write_batch();
@@ -145,9 +149,9 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, line: String) {
-        self.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
-        self.batch.extend_from_slice(line.as_bytes());
+    fn take(&mut self, piece: &str) {
+        self.queued_bytes.fetch_sub(piece.len(), Ordering::Relaxed);
+        self.batch.extend_from_slice(piece.as_bytes());
     }
 
     /// Writes the batch, or as much of it as the sink takes; the rest is lost and counted.
@@ -156,11 +160,7 @@ impl Writer {
         if let Some(last) = self.batch[..written].last() {
             self.torn = *last != b'\n';
         }
-        // Every line ends with its only newline, so the newlines left over are the lines lost.
-        let lost = self.batch[written..]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count() as u64;
+        let lost = count_lines(&self.batch[written..]);
         self.dropped.inc_by(lost);
         self.batch.clear();
         match (outcome, self.lost) {
@@ -189,6 +189,11 @@ impl Writer {
     }
 }
 
+/// How many lines end in here. Every line ends with its only newline.
+fn count_lines(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).count() as u64
+}
+
 /// Like [`Write::write_all`], but says how many bytes got through before an error.
 fn write_fully(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
@@ -206,18 +211,16 @@ fn write_fully(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     (written, Ok(()))
 }
 
-/// Lines that may wait: half a second of 16,000 requests a second.
-const QUEUE_LINES: usize = 8_192;
-/// Bytes that may wait. Usual lines fill [`QUEUE_LINES`] first; hostile ones are escaped to many
-/// times that size and stop here.
+/// Pieces that may wait. At a handful a second from each worker, or full ones that fill
+/// [`QUEUE_BYTES`] first, this only bounds the memory around small ones.
+const QUEUE_PIECES: usize = 1_024;
+/// Bytes that may wait: half a second of 40,000 requests a second.
 const QUEUE_BYTES: usize = 8 << 20;
 /// A batch this large is written before more is taken; beyond it, larger writes gain nothing.
 const BATCH_BYTES: usize = 256 << 10;
 /// How long the writer leaves lines to gather: at most 200 wake-ups a second, and no reader of a
 /// log notices.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Room for a line of usual size, so that most are allocated once.
-const USUAL_LINE_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests;

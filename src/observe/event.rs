@@ -5,7 +5,6 @@
 //! A query never gets in: the path ends at the first `?`. Tokens, cookies and claims have no field;
 //! the subject is there only when the operator asked for it.
 
-use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 
 use super::request_id::{self, RequestId};
-use super::value::Value;
+use super::value::{Dates, Value};
+use super::wire_text::WireText;
 
 /// How an access event is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,9 @@ pub struct AccessEvent {
     /// The method, known or not.
     pub method: Method,
     /// The host asked for, as far as one could be made out.
-    pub host: Option<String>,
+    pub host: Option<WireText>,
     /// The path; a query behind it is not written.
-    pub path: String,
+    pub path: WireText,
     /// The name of the route that answered.
     pub route: Option<Arc<str>>,
     /// The response's status code.
@@ -70,55 +70,36 @@ pub struct AccessEvent {
 
 impl AccessEvent {
     /// Appends the event to `out` as exactly one line, its newline included.
-    pub fn write_line(&self, format: LogFormat, out: &mut String) {
+    pub(super) fn write_line(&self, format: LogFormat, dates: &mut Dates, out: &mut String) {
+        let time = dates.text(self.time);
+        let host = self.host.as_ref().map(WireText::text);
+        let path = self.path.text();
+        let fields = self.fields(time, host.as_deref(), &path);
         match format {
-            LogFormat::Json => self.write_json(out),
-            LogFormat::Text => self.write_text(out),
+            LogFormat::Json => write_json(fields, out),
+            LogFormat::Text => write_text(fields, out),
         }
-        .expect("a String takes whatever is written to it");
-    }
-
-    fn write_json(&self, out: &mut String) -> fmt::Result {
-        let mut separator = '{';
-        for (name, value) in self.fields() {
-            write!(out, "{separator}\"{name}\":")?;
-            separator = ',';
-            value.write_json(out)?;
-        }
-        out.write_str("}\n")
-    }
-
-    fn write_text(&self, out: &mut String) -> fmt::Result {
-        let mut separator = "";
-        for (name, value) in self.fields() {
-            if !matches!(value, Value::Absent) {
-                write!(out, "{separator}{name}=")?;
-                separator = " ";
-                value.write_text(out)?;
-            }
-        }
-        out.write_str("\n")
     }
 
     /// The one list of fields, in the order of the line, for both formats.
-    fn fields(&self) -> [(&'static str, Value<'_>); 19] {
+    fn fields<'a>(&'a self, time: &'a str, host: Option<&'a str>, path: &'a str) -> Fields<'a> {
         // Who builds the event cuts the query off; this line makes it true.
-        let path = self.path.split('?').next().unwrap_or_default();
+        let path = path.split('?').next().unwrap_or_default();
         [
-            ("time", Value::Time(self.time)),
+            ("time", Value::Plain(time)),
             (
                 "request_id",
                 Value::Untrusted(self.request_id.as_str(), request_id::MAX_LENGTH),
             ),
             ("peer", Value::Peer(self.peer)),
             ("client", Value::Address(self.client)),
-            ("protocol", Value::Configured(self.protocol)),
+            ("protocol", Value::Plain(self.protocol)),
             ("method", Value::Untrusted(self.method.as_str(), MAX_METHOD)),
-            ("host", Value::untrusted(self.host.as_deref(), MAX_HOST)),
+            ("host", Value::untrusted(host, MAX_HOST)),
             ("path", Value::Untrusted(path, MAX_PATH)),
             ("route", Value::configured(self.route.as_deref())),
             ("status", Value::Number(self.status.into())),
-            ("reason", Value::Configured(self.reason)),
+            ("reason", Value::Plain(self.reason)),
             ("issuer", Value::configured(self.issuer.as_deref())),
             ("kid", Value::untrusted(self.kid.as_deref(), MAX_KID)),
             (
@@ -135,6 +116,35 @@ impl AccessEvent {
             ("bytes_out", Value::Number(self.bytes_out)),
         ]
     }
+}
+
+/// Names and values, in the order of the line.
+type Fields<'a> = [(&'static str, Value<'a>); 19];
+
+fn write_json(fields: Fields<'_>, out: &mut String) {
+    let mut before = "{\"";
+    for (name, value) in fields {
+        out.push_str(before);
+        out.push_str(name);
+        out.push_str("\":");
+        value.write_json(out);
+        before = ",\"";
+    }
+    out.push_str("}\n");
+}
+
+fn write_text(fields: Fields<'_>, out: &mut String) {
+    let mut before = "";
+    for (name, value) in fields {
+        if !matches!(value, Value::Absent) {
+            out.push_str(before);
+            out.push_str(name);
+            out.push('=');
+            value.write_text(out);
+            before = " ";
+        }
+    }
+    out.push('\n');
 }
 
 /// The longest method in the IANA registry has 17 bytes.

@@ -3,6 +3,7 @@
 //! Nothing here decides about a request, waits for a reader or knows another module of ours. What
 //! a client controls reaches the access log capped and escaped, and never becomes a label.
 
+mod access_lines;
 mod access_log;
 mod event;
 mod histogram;
@@ -15,8 +16,10 @@ mod reload;
 mod request_id;
 mod upstream;
 mod value;
+mod wire_text;
 mod worker;
 
+pub use access_lines::AccessLines;
 pub use access_log::{AccessLog, AccessLogWriter, stdout};
 pub use event::{AccessEvent, LogFormat};
 pub use inventory::Inventory;
@@ -26,4 +29,5 @@ pub use readiness::{Phase, Readiness};
 pub use reload::ReloadMetrics;
 pub use request_id::RequestId;
 pub use upstream::UpstreamMetrics;
+pub use wire_text::WireText;
 pub use worker::{DurationsOf, WorkerMetrics};

@@ -1,9 +1,11 @@
 //! How one value of an access event is written: printable ASCII, whatever it holds.
+//!
+//! Every request writes nineteen of them, so nothing here goes through `fmt` that need not.
 
-use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use itoa::Integer;
 use jiff::Timestamp;
 
 /// What stands behind a field's name.
@@ -12,8 +14,8 @@ pub(super) enum Value<'a> {
     Untrusted(&'a str, usize),
     /// Text of the operator's or our own.
     Configured(&'a str),
-    /// An instant.
-    Time(SystemTime),
+    /// Text of our own that nothing has to be done about.
+    Plain(&'a str),
     /// The other end of a connection.
     Peer(SocketAddr),
     /// An address without a port.
@@ -36,90 +38,183 @@ impl<'a> Value<'a> {
     }
 
     /// Writes the value as JSON.
-    pub(super) fn write_json(&self, out: &mut String) -> fmt::Result {
+    pub(super) fn write_json(&self, out: &mut String) {
         match *self {
             Self::Untrusted(text, cap) => write_quoted(out, text, cap),
             Self::Configured(text) => write_quoted(out, text, usize::MAX),
-            Self::Time(time) => write!(out, "\"{:.3}\"", timestamp(time)),
-            Self::Peer(peer) => write!(out, "\"{peer}\""),
-            Self::Address(address) => write!(out, "\"{address}\""),
-            Self::Number(number) => write!(out, "{number}"),
+            Self::Plain(_) | Self::Peer(_) | Self::Address(_) => {
+                out.push('"');
+                self.write_text(out);
+                out.push('"');
+            }
+            Self::Number(number) => write_number(out, number),
             Self::Milliseconds(duration) => write_milliseconds(out, duration),
-            Self::Absent => out.write_str("null"),
+            Self::Absent => out.push_str("null"),
         }
     }
 
     /// Writes the value for people: as JSON does where a bare word could be misread.
-    pub(super) fn write_text(&self, out: &mut String) -> fmt::Result {
+    pub(super) fn write_text(&self, out: &mut String) {
         match *self {
             Self::Untrusted(text, cap) => write_bare_or_quoted(out, text, cap),
             Self::Configured(text) => write_bare_or_quoted(out, text, usize::MAX),
-            Self::Time(time) => write!(out, "{:.3}", timestamp(time)),
-            Self::Peer(peer) => write!(out, "{peer}"),
-            Self::Address(address) => write!(out, "{address}"),
+            Self::Plain(text) => out.push_str(text),
+            Self::Peer(peer) => write_peer(out, peer),
+            Self::Address(address) => write_address(out, address),
             Self::Number(_) | Self::Milliseconds(_) | Self::Absent => self.write_json(out),
         }
     }
 }
 
+/// Times as text. Requests come in crowds, so the text of the last second is kept.
+#[derive(Debug)]
+pub(super) struct Dates {
+    /// Seconds since 1970.
+    second: u64,
+    text: String,
+}
+
+impl Default for Dates {
+    fn default() -> Self {
+        Self {
+            second: 0,
+            text: second_as_text(0),
+        }
+    }
+}
+
+impl Dates {
+    /// The time as RFC 3339 can write it, to the millisecond. A clock before 1970 or beyond the
+    /// year 9999 is wrong anyway and reads as the epoch.
+    pub(super) fn text(&mut self, time: SystemTime) -> &str {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = Some(since)
+            .filter(|since| since.as_secs() <= LAST_SECOND)
+            .unwrap_or_default();
+        if since.as_secs() != self.second {
+            self.second = since.as_secs();
+            self.text = second_as_text(self.second);
+        }
+        self.text.truncate(UP_TO_SECONDS);
+        self.text.push('.');
+        write_three_digits(&mut self.text, since.subsec_millis());
+        self.text.push('Z');
+        &self.text
+    }
+}
+
+fn second_as_text(second: u64) -> String {
+    let whole = i64::try_from(second)
+        .ok()
+        .and_then(|second| Timestamp::from_second(second).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{whole:.0}")
+}
+
 /// Writes `text` as a JSON string of printable ASCII. Beyond `cap` bytes it is cut at a character's
 /// edge and `...[+N]` says how many bytes are missing.
-fn write_quoted(out: &mut String, text: &str, cap: usize) -> fmt::Result {
+fn write_quoted(out: &mut String, text: &str, cap: usize) {
     let kept = &text[..text.floor_char_boundary(cap)];
-    out.write_char('"')?;
-    let mut written = 0;
-    for (at, character) in kept.char_indices() {
-        if is_plain(character) {
-            continue;
-        }
-        out.write_str(&kept[written..at])?;
-        written = at + character.len_utf8();
+    out.push('"');
+    if kept
+        .bytes()
+        .fold(true, |plain, byte| plain & is_plain(byte))
+    {
+        out.push_str(kept);
+    } else {
+        write_escaped(out, kept);
+    }
+    if kept.len() < text.len() {
+        out.push_str("...[+");
+        write_number(out, text.len() - kept.len());
+        out.push(']');
+    }
+    out.push('"');
+}
+
+fn write_escaped(out: &mut String, text: &str) {
+    for character in text.chars() {
         match character {
-            '"' => out.write_str("\\\"")?,
-            '\\' => out.write_str("\\\\")?,
-            '\n' => out.write_str("\\n")?,
-            '\r' => out.write_str("\\r")?,
-            '\t' => out.write_str("\\t")?,
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            ' '..='~' => out.push(character),
             other => {
                 // RFC 8259 §7: beyond the Basic Multilingual Plane as a pair of surrogates.
                 for unit in other.encode_utf16(&mut [0; 2]) {
-                    write!(out, "\\u{unit:04x}")?;
+                    out.push_str("\\u");
+                    for nibble in [*unit >> 12, *unit >> 8, *unit >> 4, *unit] {
+                        let digit = char::from_digit(u32::from(nibble & 15), 16);
+                        out.push(digit.expect("four bits are a digit"));
+                    }
                 }
             }
         }
     }
-    out.write_str(&kept[written..])?;
-    if kept.len() < text.len() {
-        write!(out, "...[+{}]", text.len() - kept.len())?;
-    }
-    out.write_char('"')
 }
 
 /// Writes `text` without quotes if nobody could misread it.
-fn write_bare_or_quoted(out: &mut String, text: &str, cap: usize) -> fmt::Result {
-    let bare = |character| is_plain(character) && !matches!(character, ' ' | '=');
-    if !text.is_empty() && text.len() <= cap && text.chars().all(bare) {
-        out.write_str(text)
+fn write_bare_or_quoted(out: &mut String, text: &str, cap: usize) {
+    let bare = |byte: u8| is_plain(byte) && !matches!(byte, b' ' | b'=');
+    if !text.is_empty() && text.len() <= cap && text.bytes().all(bare) {
+        out.push_str(text);
     } else {
-        write_quoted(out, text, cap)
+        write_quoted(out, text, cap);
     }
 }
 
-/// Whether a character stands for itself inside quotes.
-fn is_plain(character: char) -> bool {
-    matches!(character, ' '..='~') && !matches!(character, '"' | '\\')
+/// Whether a byte is a character that stands for itself inside quotes.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
-fn write_milliseconds(out: &mut String, duration: Duration) -> fmt::Result {
-    let micros = duration.as_micros();
-    write!(out, "{}.{:03}", micros / 1000, micros % 1000)
+fn write_peer(out: &mut String, peer: SocketAddr) {
+    match peer {
+        SocketAddr::V4(_) => write_address(out, peer.ip()),
+        // With its scope, if it has one.
+        SocketAddr::V6(peer) => return out.push_str(&peer.to_string()),
+    }
+    out.push(':');
+    write_number(out, peer.port());
 }
 
-/// The time as RFC 3339 can write it. A clock before 1970 or beyond the year 9999 is wrong anyway
-/// and reads as the epoch.
-fn timestamp(time: SystemTime) -> Timestamp {
-    match Timestamp::try_from(time) {
-        Ok(timestamp) if timestamp >= Timestamp::UNIX_EPOCH => timestamp,
-        Ok(_) | Err(_) => Timestamp::UNIX_EPOCH,
+/// Writes an address in its usual form (RFC 5952 for IPv6).
+pub(super) fn write_address(out: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, rest @ ..] = address.octets();
+            write_number(out, first);
+            for octet in rest {
+                out.push('.');
+                write_number(out, octet);
+            }
+        }
+        IpAddr::V6(address) => out.push_str(&address.to_string()),
     }
 }
+
+fn write_milliseconds(out: &mut String, duration: Duration) {
+    write_number(out, duration.as_millis());
+    out.push('.');
+    write_three_digits(out, duration.subsec_micros() % 1000);
+}
+
+fn write_number(out: &mut String, number: impl Integer) {
+    out.push_str(itoa::Buffer::new().format(number));
+}
+
+/// A number below 1000.
+fn write_three_digits(out: &mut String, number: u32) {
+    for power in [100, 10, 1] {
+        let digit = char::from_digit(number / power % 10, 10);
+        out.push(digit.expect("a remainder of ten is a digit"));
+    }
+}
+
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// The bytes of `2026-01-01T00:00:00`.
+const UP_TO_SECONDS: usize = 19;

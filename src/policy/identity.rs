@@ -1,5 +1,7 @@
 //! Which claim becomes which header, and how its value is written there.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
@@ -100,11 +102,11 @@ impl IdentityRule {
 
 impl Encoding {
     fn write(self, value: &Value) -> Option<HeaderValue> {
-        let text = match value {
+        let text: Cow<'_, str> = match value {
             Value::String(text) => self.text(text, Place::Alone)?,
-            Value::Bool(truth) => truth.to_string(),
-            Value::Number(number) if !number.is_f64() => number.to_string(),
-            Value::Array(items) => self.list(items)?,
+            Value::Bool(truth) => truth.to_string().into(),
+            Value::Number(number) if !number.is_f64() => number.to_string().into(),
+            Value::Array(items) => self.list(items)?.into(),
             Value::Number(_) | Value::Null | Value::Object(_) => return None,
         };
         if text.len() > MAX_VALUE_BYTES {
@@ -114,18 +116,20 @@ impl Encoding {
     }
 
     fn list(self, items: &[Value]) -> Option<String> {
-        let item = |item: &Value| self.text(item.as_str()?, Place::InList);
-        let items: Vec<String> = items.iter().map(item).collect::<Option<_>>()?;
+        let texts = items
+            .iter()
+            .map(|item| self.text(item.as_str()?, Place::InList));
+        let items: Vec<Cow<'_, str>> = texts.collect::<Option<_>>()?;
         (!items.is_empty()).then(|| items.join(","))
     }
 
-    fn text(self, text: &str, place: Place) -> Option<String> {
+    fn text(self, text: &str, place: Place) -> Option<Cow<'_, str>> {
         if text.is_empty() || text.len() > MAX_VALUE_BYTES {
             return None;
         }
         match self {
-            Self::Plain => is_plain(text, place).then(|| text.to_owned()),
-            Self::Percent => Some(percent_encode(text, place)),
+            Self::Plain => is_plain(text, place).then_some(Cow::Borrowed(text)),
+            Self::Percent => Some(percent_encode(text, place).into()),
         }
     }
 }

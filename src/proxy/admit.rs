@@ -73,11 +73,20 @@ pub(super) fn admit(
     }
     Ok(Admitted::Forward(Admission {
         target: forwarded_target(&head, &route, parts)?,
-        host: HeaderValue::from_str(head.host_field())
-            .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::HostMalformed)))?,
+        host: host_field(&head, &parts.headers)?,
         permit,
         route,
     }))
+}
+
+/// The host as the upstream may get it: the client's own field, if that is canonical already.
+fn host_field(head: &RequestHead<'_>, headers: &HeaderMap) -> Result<HeaderValue, Rejection> {
+    let canonical = head.host_field();
+    match headers.get(header::HOST) {
+        Some(field) if field == canonical => Ok(field.clone()),
+        Some(_) | None => HeaderValue::from_str(canonical)
+            .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::HostMalformed))),
+    }
 }
 
 /// Who is asking, and may they?

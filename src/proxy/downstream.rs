@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::delivery::Deliveries;
+use super::forwarded::Told;
 use super::tunnel::Tunnel;
 use crate::tls::Certificates;
 use crate::trust::TrustedProxies;
@@ -60,6 +61,8 @@ pub struct Downstream {
     pub deliveries: Deliveries,
     /// What is not HTTP any more, and has nobody yet to run it.
     pub tunnels: Tunnels,
+    /// What upstreams were told of its requests.
+    pub(super) told: Told,
 }
 
 /// Tunnels on their way from the request that opened them to whoever runs the connection.
@@ -128,6 +131,7 @@ impl Downstream {
                 waiting: RefCell::new(Some(Vec::new())),
                 waker: RefCell::default(),
             },
+            told: Told::default(),
         })
     }
 

@@ -17,7 +17,7 @@ use super::headers;
 use super::rejection::Rejection;
 use super::tunnel::End;
 use super::worker::Worker;
-use crate::observe::{AccessEvent, RequestId};
+use crate::observe::{AccessEvent, RequestId, WireText};
 use crate::snapshot::Snapshot;
 use crate::token::{Refusal, VerifiedToken};
 
@@ -55,7 +55,7 @@ impl Exchange {
                 protocol: protocol(parts.version),
                 method: parts.method.clone(),
                 host: raw_host(parts),
-                path: parts.uri.path().to_owned(),
+                path: raw_path(parts),
                 ..blank_event(request_id, downstream, worker, snapshot.generation)
             },
             origin,
@@ -108,7 +108,7 @@ impl Exchange {
     /// Notes whose token it was.
     pub(super) fn identified(&mut self, token: &VerifiedToken) {
         self.event.issuer = Some(token.issuer().clone());
-        self.event.kid = token.key().kid().map(Arc::from);
+        self.event.kid = token.key().shared_kid();
         if self.worker.snapshot().log_subject {
             self.event.subject = token.claims().subject().map(Arc::from);
         }
@@ -276,7 +276,7 @@ pub(super) fn blank_event(
         protocol: "-",
         method: unknown_method(),
         host: None,
-        path: String::new(),
+        path: WireText::Other(Box::default()),
         route: None,
         status: CLIENT_CLOSED_REQUEST,
         reason: CLIENT_CLOSED,
@@ -305,15 +305,19 @@ const fn protocol(version: Version) -> &'static str {
 }
 
 /// The host as the client wrote it, for the log alone.
-fn raw_host(parts: &Parts) -> Option<String> {
-    let field = || {
-        Some(String::from_utf8_lossy(
-            parts.headers.get(header::HOST)?.as_bytes(),
-        ))
-    };
+fn raw_host(parts: &Parts) -> Option<WireText> {
+    let field = || parts.headers.get(header::HOST).cloned();
     match parts.uri.authority() {
-        Some(authority) => Some(authority.as_str().to_owned()),
-        None => field().map(Into::into),
+        Some(authority) => Some(WireText::Authority(authority.clone())),
+        None => field().map(WireText::Field),
+    }
+}
+
+/// The path as the client wrote it, for the log alone.
+fn raw_path(parts: &Parts) -> WireText {
+    match parts.uri.path_and_query() {
+        Some(target) => WireText::Path(target.clone()),
+        None => WireText::Other(Box::default()),
     }
 }
 

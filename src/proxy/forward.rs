@@ -166,6 +166,7 @@ fn upstream_request(
             keep_authorization: route.keep_authorization,
             limits_methods: route.limits_methods,
             origin: exchange.origin(),
+            told: &exchange.downstream().told,
             request_id: exchange.request_id(),
             version: parts.version,
             pseudonym: &snapshot.pseudonym,

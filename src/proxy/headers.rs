@@ -11,13 +11,15 @@ use std::net::IpAddr;
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
+use smallvec::SmallVec;
 
-use super::forwarded::{Claims, Origin};
+use super::forwarded::{Claims, Origin, Told};
 use super::upgrade::Upgrade;
 use super::websocket::Challenge;
 use crate::observe::RequestId;
 use crate::policy::{Permit, ReservedNames};
 use crate::trust::TrustedProxies;
+use crate::via::Pseudonym;
 
 use trailers::announced;
 pub(super) use trailers::{Announced, rewrite_response_trailers};
@@ -29,12 +31,14 @@ pub(super) struct RequestRules<'a> {
     pub(super) limits_methods: bool,
     /// Where the request came from.
     pub(super) origin: &'a Origin,
+    /// What was told of the connection's requests before.
+    pub(super) told: &'a Told,
     /// What it is called.
     pub(super) request_id: &'a RequestId,
     /// The protocol that the client spoke.
     pub(super) version: Version,
-    /// Our name in `Via`.
-    pub(super) pseudonym: &'a str,
+    /// Us, in `Via`.
+    pub(super) pseudonym: &'a Pseudonym,
     /// The host that the client asked for.
     pub(super) client_host: &'a HeaderValue,
     /// The host that the upstream is told.
@@ -164,13 +168,13 @@ pub(super) fn rewrite_switch(headers: &mut HeaderMap, upgrade: &Upgrade, protoco
 }
 
 /// Whether this request has been through the gateway of this name before (RFC 9110 §7.6.3).
-pub(super) fn has_come_back(headers: &HeaderMap, pseudonym: &str) -> bool {
+pub(super) fn has_come_back(headers: &HeaderMap, pseudonym: &Pseudonym) -> bool {
     headers
         .get_all(header::VIA)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
-        .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym))
+        .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym.name()))
 }
 
 /// Whether a field is one that only we may write.
@@ -212,13 +216,20 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|&b| b == b','))
-        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        // What nearly every line says: the one names no field, the others go in any case.
+        .filter(|option| {
+            !USUAL_OPTIONS
+                .iter()
+                .any(|usual| option.eq_ignore_ascii_case(usual))
+        })
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
         .collect()
 }
 
 fn remove_where(headers: &mut HeaderMap, mut doomed: impl FnMut(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers
+    let names: SmallVec<[HeaderName; FEW]> = headers
         .keys()
         .filter(|name| doomed(name))
         .cloned()
@@ -286,35 +297,28 @@ fn write_upgrade(headers: &mut HeaderMap, upgrade: &Upgrade) {
 /// asked, how, for which host (RFC 7239), and that it came this way (RFC 9110 §7.6.3).
 fn write_observed(headers: &mut HeaderMap, rules: &RequestRules<'_>) {
     let (origin, host) = (rules.origin, rules.client_host);
-    let received = if rules.version == Version::HTTP_2 {
-        "2.0"
-    } else {
-        "1.1"
-    };
     let scheme = HeaderValue::from_static(origin.scheme());
-    insert_text(headers, X_FORWARDED_FOR, &origin.list());
     headers.insert(X_FORWARDED_PROTO, scheme);
     headers.insert(X_FORWARDED_HOST, origin.host(host).clone());
-    insert_text(headers, header::FORWARDED, &origin.description(host));
+    if let Some((list, description)) = rules.told.of(origin, host) {
+        headers.insert(X_FORWARDED_FOR, list);
+        headers.insert(header::FORWARDED, description);
+    }
     headers.insert(X_REQUEST_ID, rules.request_id.field().clone());
-    if let Ok(hop) = HeaderValue::from_str(&format!("{received} {}", rules.pseudonym)) {
-        headers.append(header::VIA, hop);
-    }
+    headers.append(header::VIA, rules.pseudonym.hop(rules.version).clone());
     headers.insert(header::HOST, rules.upstream_host.clone());
-}
-
-/// Addresses and checked host names are visible ASCII; should one ever not be, the field stays
-/// absent, as the client's own was removed before.
-fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
-    }
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Options of `Connection` that need no look at the fields.
+const USUAL_OPTIONS: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b"te"];
+
+/// As many fields as most messages have to lose.
+const FEW: usize = 8;
 
 /// Fields of one connection, not of the message (RFC 9110 §7.6.1, RFC 9112 §9, RFC 7540 §3.2.1).
 const HOP_BY_HOP: [&str; 10] = [

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::RequestBody;
 use super::request_id::RequestIds;
 use crate::clock::Clock;
-use crate::observe::{AccessEvent, AccessLog, Metrics, RequestId, WorkerMetrics};
+use crate::observe::{AccessEvent, AccessLines, AccessLog, Metrics, RequestId, WorkerMetrics};
 use crate::snapshot::{Current, Live, View};
 use crate::token::Verifier;
 use crate::upstream::{Pool, Slots};
@@ -19,7 +19,7 @@ pub struct Worker {
     pool: Rc<Pool<RequestBody>>,
     verifier: RefCell<Verifier>,
     request_ids: RequestIds,
-    access_log: AccessLog,
+    access_lines: Rc<AccessLines>,
     requests: WorkerMetrics,
     metrics: Arc<Metrics>,
 }
@@ -40,7 +40,7 @@ impl Worker {
             clock,
             verifier: RefCell::new(Verifier::new(metrics.clone())),
             request_ids: RequestIds::new(),
-            access_log,
+            access_lines: AccessLines::new(access_log),
             requests: metrics.worker(),
             metrics,
         })
@@ -54,7 +54,7 @@ impl Worker {
     /// Tells of a request that has ended: one line, and the counters.
     pub(super) fn record(&self, event: &AccessEvent) {
         self.requests.record(event);
-        self.access_log.submit(event);
+        self.access_lines.record(event);
     }
 
     /// The counters of the process.

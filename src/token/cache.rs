@@ -1,22 +1,24 @@
 //! Tokens that were verified before. One cache for each worker, so nothing is shared or locked.
 //!
 //! Only verified tokens enter, so no flood of bad ones can push a good one out. The key is the
-//! whole token, compared in full and found by a hash that is random for each process. A hit
-//! proves that this very text was once signed by that very key, and nothing else: times,
+//! whole token, compared in full. It is found by a hash of its last bytes, which are of its
+//! signature and so differ from token to token as nothing else in it does; the hash is keyed, at
+//! random for each process. A hit proves that this very text was once signed by that very key, and nothing else: times,
 //! audience and whether the key is still trusted are the verifier's to check, each time anew.
 
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
+use quick_cache::{Equivalent, Weighter};
 
 use super::Claims;
 use crate::keys::Key;
 
 /// The bounded cache of verified tokens.
 pub(super) struct TokenCache {
-    entries: Cache<Box<str>, Rc<Entry>, ByBytes>,
+    entries: Cache<Known, Rc<Entry>, ByBytes>,
 }
 
 /// What a verification proved.
@@ -37,15 +39,41 @@ impl TokenCache {
     }
 
     pub(super) fn get(&self, token: &str) -> Option<Rc<Entry>> {
-        self.entries.get(token).cloned()
+        self.entries.get(&Sought(token)).cloned()
     }
 
     pub(super) fn insert(&mut self, token: &str, entry: Rc<Entry>) {
-        self.entries.insert(token.into(), entry);
+        self.entries.insert(Known(token.into()), entry);
     }
 
     pub(super) fn forget(&mut self, token: &str) {
-        self.entries.remove(token);
+        self.entries.remove(&Sought(token));
+    }
+}
+
+/// A token that is in the cache.
+#[derive(PartialEq, Eq)]
+struct Known(Box<str>);
+
+/// A token that may be.
+struct Sought<'t>(&'t str);
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Sought(&self.0).hash(state);
+    }
+}
+
+impl Hash for Sought<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let bytes = self.0.as_bytes();
+        state.write(&bytes[bytes.len().saturating_sub(HASHED_BYTES)..]);
+    }
+}
+
+impl Equivalent<Known> for Sought<'_> {
+    fn equivalent(&self, known: &Known) -> bool {
+        self.0 == &*known.0
     }
 }
 
@@ -53,13 +81,16 @@ impl TokenCache {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Box<str>, Rc<Entry>> for ByBytes {
-    fn weight(&self, token: &Box<str>, _: &Rc<Entry>) -> u64 {
+impl Weighter<Known, Rc<Entry>> for ByBytes {
+    fn weight(&self, token: &Known, _: &Rc<Entry>) -> u64 {
         // The claims are decoded from about three quarters of the token, and as a tree of JSON
         // values they take a few times their text.
-        (ENTRY_BYTES + 4 * token.len()) as u64
+        (ENTRY_BYTES + 4 * token.0.len()) as u64
     }
 }
+
+/// The last 192 bits of a signature: two that share them would be news.
+const HASHED_BYTES: usize = 32;
 
 /// The upper bound of one worker's cache.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;

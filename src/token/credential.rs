@@ -84,13 +84,14 @@ impl std::fmt::Debug for Credential<'_> {
 
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
 fn is_b64token(bytes: &[u8]) -> bool {
-    let body = bytes.iter().position(|&b| b == b'=').unwrap_or(bytes.len());
-    let (body, padding) = bytes.split_at(body);
-    !body.is_empty()
-        && body
-            .iter()
-            .all(|&b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
-        && padding.iter().all(|&b| b == b'=')
+    let padding = bytes.iter().rev().take_while(|&&b| b == b'=').count();
+    let body = &bytes[..bytes.len() - padding];
+    // To the end whatever comes, which many bytes at once can be looked at for.
+    !body.is_empty() && body.iter().fold(true, |all, &b| all & is_token_byte(b))
+}
+
+fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() | matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
 
 /// `tchar` of RFC 9110 §5.6.2.

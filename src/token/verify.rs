@@ -70,7 +70,7 @@ impl Verifier {
         {
             // A key that was replaced since takes its tokens along.
             if accepted.issuer.keys.contains(&entry.key) {
-                let kid = || entry.key.kid().map(Arc::from);
+                let kid = || entry.key.shared_kid();
                 entry
                     .claims
                     .check(accepted, now)

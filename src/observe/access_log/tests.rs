@@ -1,8 +1,8 @@
 //! Tests of `access_log`.
 
 use super::*;
-use crate::observe::event::tests::event;
-use crate::observe::{DurationsOf, Readiness};
+use crate::observe::event::tests::{event, line as line_of};
+use crate::observe::{AccessEvent, DurationsOf, Readiness};
 
 /// A sink that shows every write to the test and does what the test answers; once the test
 /// drops its end, it takes everything.
@@ -57,20 +57,22 @@ fn numbered(number: u64) -> AccessEvent {
 }
 
 fn line(number: u64) -> Vec<u8> {
-    let mut line = String::new();
-    numbered(number).write_line(LogFormat::Text, &mut line);
-    line.into_bytes()
+    line_of(&numbered(number), LogFormat::Text).into_bytes()
+}
+
+fn submit(log: &AccessLog, event: &AccessEvent) {
+    log.submit(&line_of(event, log.format()));
 }
 
 #[test]
 fn a_blocked_reader_costs_lines_but_no_request_waits() {
     let stage = stage();
-    stage.log.submit(&numbered(0));
+    submit(&stage.log, &numbered(0));
     assert_eq!(stage.offered.recv().unwrap(), line(0));
     // The writer is stuck in its sink now: exactly the queue's capacity fits.
-    let capacity = QUEUE_LINES as u64;
+    let capacity = QUEUE_PIECES as u64;
     for number in 1..=capacity + 7 {
-        stage.log.submit(&numbered(number));
+        submit(&stage.log, &numbered(number));
     }
     assert_eq!(stage.dropped.get(), 7);
 
@@ -86,30 +88,29 @@ fn a_blocked_reader_costs_lines_but_no_request_waits() {
 fn hostile_lines_are_bounded_in_bytes() {
     let stage = stage();
     let hostile = AccessEvent {
-        path: "\u{1}".repeat(2_000),
+        path: "\u{1}".repeat(2_000).as_str().into(),
         ..event()
     };
-    let mut line = String::new();
-    hostile.write_line(LogFormat::Text, &mut line);
-    stage.log.submit(&hostile);
-    assert_eq!(stage.offered.recv().unwrap(), line.as_bytes());
+    let piece = line_of(&hostile, LogFormat::Text).repeat(4);
+    stage.log.submit(&piece);
+    assert_eq!(stage.offered.recv().unwrap(), piece.as_bytes());
 
-    let room = QUEUE_BYTES / line.len();
-    assert!(room < QUEUE_LINES);
+    let room = QUEUE_BYTES / piece.len();
+    assert!(room < QUEUE_PIECES);
     for _ in 0..room + 5 {
-        stage.log.submit(&hostile);
+        stage.log.submit(&piece);
     }
-    assert_eq!(stage.dropped.get(), 5);
+    assert_eq!(stage.dropped.get(), 5 * 4);
 
     // What the writer has taken is room again.
     drop(stage.answers);
     while stage.log.queued_bytes.load(Ordering::Relaxed) > 0 {
         stage.offered.recv_timeout(LONG).unwrap();
     }
-    stage.log.submit(&hostile);
+    stage.log.submit(&piece);
     drop(stage.log);
     assert!(stage.writer.finish(LONG));
-    assert_eq!(stage.dropped.get(), 5);
+    assert_eq!(stage.dropped.get(), 5 * 4);
 }
 
 #[test]
@@ -117,18 +118,18 @@ fn a_failing_sink_is_tried_again_and_a_torn_line_is_ended() {
     let stage = stage();
     let answer = |answer| stage.answers.send(answer).unwrap();
 
-    stage.log.submit(&numbered(1));
+    submit(&stage.log, &numbered(1));
     assert_eq!(stage.offered.recv().unwrap(), line(1));
     answer(Err(ErrorKind::BrokenPipe.into()));
 
-    stage.log.submit(&numbered(2));
+    submit(&stage.log, &numbered(2));
     assert_eq!(stage.offered.recv().unwrap(), line(2));
     assert_eq!(stage.dropped.get(), 1);
     answer(Ok(5));
     assert_eq!(stage.offered.recv().unwrap(), line(2)[5..]);
     answer(Err(ErrorKind::StorageFull.into()));
 
-    stage.log.submit(&numbered(3));
+    submit(&stage.log, &numbered(3));
     assert_eq!(stage.offered.recv().unwrap(), b"\n");
     assert_eq!(stage.dropped.get(), 2);
     answer(Ok(1));
@@ -146,7 +147,7 @@ fn an_interrupted_or_full_pipe_loses_nothing() {
     for kind in [ErrorKind::Interrupted, ErrorKind::WouldBlock] {
         stage.answers.send(Err(kind.into())).unwrap();
     }
-    stage.log.submit(&numbered(1));
+    submit(&stage.log, &numbered(1));
     drop((stage.log, stage.answers));
     assert!(stage.writer.finish(LONG));
     assert_eq!(stage.offered.iter().collect::<Vec<_>>(), vec![line(1); 3]);
@@ -156,7 +157,7 @@ fn an_interrupted_or_full_pipe_loses_nothing() {
 #[test]
 fn a_sleeping_reader_does_not_keep_the_process() {
     let stage = stage();
-    stage.log.submit(&numbered(1));
+    submit(&stage.log, &numbered(1));
     stage.offered.recv().unwrap();
     drop(stage.log);
     assert!(!stage.writer.finish(Duration::from_millis(1)));
@@ -184,9 +185,9 @@ fn a_dead_writer_costs_lines_only() {
     let metrics = Metrics::new(&Readiness::starting(), DurationsOf::All);
     let (alive, dead) = channel();
     let (log, writer) = AccessLog::start(Box::new(Bomb(alive)), LogFormat::Json, &metrics).unwrap();
-    log.submit(&event());
+    submit(&log, &event());
     assert!(dead.recv().is_err());
-    log.submit(&event());
+    submit(&log, &event());
     assert!(!writer.finish(LONG));
 }
 

@@ -160,8 +160,8 @@ fn t152_what_clients_invent_never_becomes_a_series() {
     let metrics = metrics();
     let worker = metrics.worker();
     let strange = |number: u32| AccessEvent {
-        path: format!("/{number}"),
-        host: Some(format!("{number}.example")),
+        path: format!("/{number}").as_str().into(),
+        host: Some(format!("{number}.example").as_str().into()),
         method: format!("M{number}").parse().unwrap(),
         request_id: id(&number.to_string()),
         kid: Some(number.to_string().into()),

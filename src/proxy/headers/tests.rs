@@ -40,9 +40,10 @@ fn rewritten_with(mut headers: HeaderMap, framing: Framing) -> HeaderMap {
             keep_authorization: false,
             limits_methods: false,
             origin: &Origin::observed(IpAddr::from([192, 0, 2, 7])),
+            told: &Told::default(),
             request_id: &RequestId::from_field(HeaderValue::from_static("id-1")).unwrap(),
             version: Version::HTTP_11,
-            pseudonym: "jotgate-test",
+            pseudonym: &Pseudonym::new(7),
             client_host: &host,
             upstream_host: &host,
             framing,
@@ -99,7 +100,7 @@ proptest! {
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=192.0.2.7;host=\"api.example\";proto=https"),
             ("host", "api.example"),
-            ("via", "1.1 jotgate-test"),
+            ("via", "1.1 jotgate-00000007"),
             ("x-request-id", "id-1"),
         ];
         for (name, value) in ours {
