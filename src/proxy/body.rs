@@ -54,7 +54,7 @@ pub(super) enum State {
 }
 
 impl Progress {
-    pub(super) fn new(body: &Incoming) -> Rc<Self> {
+    pub(super) fn new(body: &Incoming, now: Instant) -> Rc<Self> {
         let state = if body.is_end_stream() {
             State::Finished
         } else {
@@ -63,7 +63,7 @@ impl Progress {
         Rc::new(Self {
             state: Cell::new(state),
             bytes: Cell::new(0),
-            moved: Cell::new(Instant::now()),
+            moved: Cell::new(now),
         })
     }
 
@@ -202,11 +202,11 @@ impl From<String> for Source {
 pub struct ResponseBody {
     source: Source,
     /// None for the head of a tunnel, which is told of when the tunnel has ended.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(source: Source, exchange: Exchange) -> Self {
+    pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
         let mut body = Self {
             source,
             exchange: Some(exchange),
@@ -239,9 +239,9 @@ impl ResponseBody {
         }
     }
 
-    fn passed(&mut self, data: &Bytes) {
+    fn passed(&mut self, data: &Bytes, now: Instant) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.sent(data.len());
+            exchange.sent(data.len(), now);
         }
         if self.is_end_stream() {
             self.finish();
@@ -265,19 +265,21 @@ impl Body for ResponseBody {
             Source::Own(bytes) => {
                 let data = std::mem::take(bytes);
                 self.source = Source::Empty;
-                self.passed(&data);
+                self.passed(&data, Instant::now());
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             Source::Upstream { incoming, .. } => incoming,
         };
         let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
+        let now = Instant::now();
+        let exchange = self.exchange.as_mut();
         Poll::Ready(match frame {
-            Some(Ok(_)) if self.exchange.as_mut().is_some_and(Exchange::is_too_old) => {
+            Some(Ok(_)) if exchange.is_some_and(|exchange| exchange.is_too_old(now)) => {
                 Some(Err(BodyError::TooOld.into()))
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    self.passed(&data);
+                    self.passed(&data, now);
                     Some(Ok(Frame::data(data)))
                 }
                 Err(frame) => {

@@ -36,9 +36,9 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    pub(super) fn begin(&self) -> Rc<Delivery> {
+    pub(super) fn begin(&self, now: Instant) -> Rc<Delivery> {
         let delivery = Rc::new(Delivery {
-            begun: Instant::now(),
+            begun: now,
             untaken_since: Cell::new(None),
             cut: Cell::new(None),
             waker: RefCell::default(),
@@ -91,8 +91,8 @@ impl Deliveries {
 }
 
 impl Delivery {
-    pub(super) fn handed_over(&self) {
-        self.untaken_since.set(Some(Instant::now()));
+    pub(super) fn handed_over(&self, now: Instant) {
+        self.untaken_since.set(Some(now));
     }
 
     pub(super) fn taken(&self) {

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::time::Instant;
+
 use super::delivery::Deliveries;
 use super::forwarded::Told;
 use super::tunnel::Tunnel;
@@ -47,6 +49,8 @@ pub struct Downstream {
     peer_is_hidden: bool,
     /// What the handshake settled; `None` on the plain listener.
     pub secured: Option<Secured>,
+    /// The present, as of the last time that it had its turn.
+    pub now: Cell<Instant>,
     /// How many requests are being answered on it.
     pub in_flight: InFlight,
     /// Whether each further answer is the connection's last (HTTP/1).
@@ -122,6 +126,7 @@ impl Downstream {
             peer: peer.address,
             peer_is_hidden: peer.is_hidden,
             secured,
+            now: Cell::new(Instant::now()),
             in_flight: InFlight::default(),
             closing: Cell::new(false),
             unread: Cell::new(false),

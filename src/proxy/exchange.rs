@@ -22,6 +22,8 @@ use crate::snapshot::Snapshot;
 use crate::token::{Refusal, VerifiedToken};
 
 /// One request and its answer. Dropping it writes the access event.
+///
+/// It goes through many hands and is large, so it is always in a box.
 pub(super) struct Exchange {
     worker: Rc<Worker>,
     downstream: Rc<Downstream>,
@@ -43,13 +45,14 @@ impl Exchange {
         downstream: &Rc<Downstream>,
         worker: &Rc<Worker>,
         snapshot: &Snapshot,
-    ) -> Self {
+    ) -> Box<Self> {
+        let begun = downstream.now.get();
         let believed = downstream.believed(&snapshot.trusted_proxies);
         let origin = headers::origin(downstream.peer.ip(), &parts.headers, believed);
         let request_id = believed
             .and_then(|_| headers::request_id(&parts.headers))
             .unwrap_or_else(|| worker.next_request_id());
-        Self {
+        Box::new(Self {
             event: AccessEvent {
                 client: origin.client(),
                 protocol: protocol(parts.version),
@@ -61,14 +64,14 @@ impl Exchange {
             origin,
             worker: worker.clone(),
             version: parts.version,
-            begun: Instant::now(),
-            progress: Progress::new(body),
+            begun,
+            progress: Progress::new(body, begun),
             complete: false,
-            delivery: downstream.deliveries.begin(),
+            delivery: downstream.deliveries.begin(begun),
             hsts: None,
             _in_flight: downstream.in_flight.enter(),
             downstream: downstream.clone(),
-        }
+        })
     }
 
     pub(super) fn worker(&self) -> &Rc<Worker> {
@@ -131,9 +134,9 @@ impl Exchange {
     }
 
     /// `length` more bytes of the answer's body were handed over.
-    pub(super) fn sent(&mut self, length: usize) {
+    pub(super) fn sent(&mut self, length: usize, now: Instant) {
         self.event.bytes_out += length as u64;
-        self.delivery.handed_over();
+        self.delivery.handed_over(now);
     }
 
     /// More of the answer's body is asked for: what was handed over has been taken.
@@ -147,8 +150,8 @@ impl Exchange {
     }
 
     /// Whether the answer has lasted longer than it may. If so, that is how it ends.
-    pub(super) fn is_too_old(&mut self) -> bool {
-        let is_too_old = self.begun.elapsed() > self.worker.snapshot().limits.max_stream_age;
+    pub(super) fn is_too_old(&mut self, now: Instant) -> bool {
+        let is_too_old = now - self.begun > self.worker.snapshot().limits.max_stream_age;
         if is_too_old {
             self.event.reason = STREAM_TOO_OLD;
             self.complete = true;
@@ -163,14 +166,17 @@ impl Exchange {
     }
 
     /// Sends what the upstream, or we in its place, had to say.
-    pub(super) fn answer(mut self, response: Response<Source>) -> Response<ResponseBody> {
+    pub(super) fn answer(
+        mut self: Box<Self>,
+        response: Response<Source>,
+    ) -> Response<ResponseBody> {
         self.event.reason = OK;
         self.event.status = response.status().as_u16();
         self.hand_over(response)
     }
 
     /// Sends a refusal.
-    pub(super) fn refuse(mut self, rejection: &Rejection) -> Response<ResponseBody> {
+    pub(super) fn refuse(mut self: Box<Self>, rejection: &Rejection) -> Response<ResponseBody> {
         self.event.reason = rejection.label();
         self.event.status = rejection.status().as_u16();
         let mut response = rejection.respond(&self.event.request_id);
@@ -182,7 +188,7 @@ impl Exchange {
     }
 
     /// Sends the client to the same place over https (RFC 9110 §15.4.9).
-    pub(super) fn redirect(mut self, location: HeaderValue) -> Response<ResponseBody> {
+    pub(super) fn redirect(mut self: Box<Self>, location: HeaderValue) -> Response<ResponseBody> {
         let mut response = Response::new(Source::Empty);
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
         response.headers_mut().insert(header::LOCATION, location);
@@ -200,14 +206,14 @@ impl Exchange {
     }
 
     /// Notes how that ended, and what passed either way.
-    pub(super) fn tunnelled(mut self, end: End, received: u64, sent: u64) {
+    pub(super) fn tunnelled(mut self: Box<Self>, end: End, received: u64, sent: u64) {
         self.event.reason = end.label();
         self.event.bytes_out = sent;
         self.progress.add(received);
         self.complete = true;
     }
 
-    fn hand_over(mut self, mut response: Response<Source>) -> Response<ResponseBody> {
+    fn hand_over(mut self: Box<Self>, mut response: Response<Source>) -> Response<ResponseBody> {
         if self.downstream.closing.get() {
             self.close_after(&mut response);
         }

@@ -46,7 +46,7 @@ use upgrade::Upgrade;
 pub struct Arrival {
     parts: Parts,
     body: Incoming,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     /// What it is decided by, from its first check to the last.
     snapshot: Current,
 }

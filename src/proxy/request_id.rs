@@ -1,7 +1,6 @@
 //! A name for each request, to find its line in the log by.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Write;
 
 use bytes::BytesMut;
 use http::HeaderValue;
@@ -37,14 +36,21 @@ impl RequestIds {
         if block.capacity() < LENGTH {
             block.reserve(LENGTH * IDS_IN_A_BLOCK);
         }
-        write!(block, "{:016x}{number:016x}", self.prefix).expect("a block takes whatever comes");
-        let digits = block.split().freeze();
-        HeaderValue::from_maybe_shared(digits)
+        block.extend_from_slice(&digits(self.prefix));
+        block.extend_from_slice(&digits(number));
+        let id = block.split().freeze();
+        HeaderValue::from_maybe_shared(id)
             .ok()
             .and_then(RequestId::from_field)
             .expect("hexadecimal digits are a request id")
     }
 }
+
+fn digits(number: u64) -> [u8; 16] {
+    std::array::from_fn(|place| DIGITS[usize::from((number >> (60 - 4 * place)) as u8 & 15)])
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The digits of two numbers of 64 bits.
 const LENGTH: usize = 32;

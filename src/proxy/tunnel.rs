@@ -26,7 +26,7 @@ use crate::upstream::Lease;
 
 /// A connection that an upstream has agreed to use for something else than HTTP.
 pub struct Tunnel {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     /// The client's side, where it is a stream of HTTP/2.
     client: Option<OnUpgrade>,
     upstream: OnUpgrade,
@@ -43,7 +43,7 @@ pub(super) fn open(
     mut head: Response<()>,
     switch: Switch,
     client: Option<OnUpgrade>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     exchange.switched(head.status());
     name_answer(head.headers_mut(), exchange.request_id());

@@ -1,10 +1,10 @@
 //! One HTTP/1 connection's life: served while there is something to do, parked while there is not.
 //!
-//! *Served* means that hyper owns the stream, with its buffers and its one timer for heads.
-//! *Parked* means that we hold the bare stream and wait for a byte; that byte is put back in
-//! front when hyper takes over again. The two exist apart because hyper would close an idle
-//! connection at a drain even if a request is already on its way, and because its timer cannot
-//! tell an idle client from a slow one.
+//! *Served* means that hyper owns the stream, with its buffers. *Parked* means that we hold the
+//! bare stream and wait for a byte; that byte is put back in front when hyper takes over again.
+//! The two exist apart because hyper would close an idle connection at a drain even if a request
+//! is already on its way. How long a head may take is looked after here too: hyper's timer cannot
+//! tell an idle client from a slow one, and is set anew for every head.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
@@ -25,10 +25,11 @@ use super::LINGER;
 use super::answer::Answer;
 use super::crowd::Parking;
 use super::head_lines::LineEnds;
+use super::patience::{Patience, Spent};
 use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
 use crate::pieces::Pieces;
-use crate::proxy::{Cut, Downstream, Tunnel};
+use crate::proxy::{Downstream, Tunnel};
 
 /// How long each state of a connection may last.
 #[derive(Debug, Clone, Copy)]
@@ -138,14 +139,15 @@ where
             }
         })
     });
-    let mut connection = builder(deadlines.header, heads).serve_connection(io, service);
+    let mut connection = builder(heads).serve_connection(io, service);
 
-    // hyper's timer for heads runs in a pause as well, and must not be the one to end it.
-    let park_after = PARK_AFTER.min(deadlines.header / 2);
-    let mut pause = Pause::default();
-    let mut check = pin!(sleep_until(Instant::now() + park_after));
+    let mut patience = Patience::with(&activity, downstream, deadlines);
+    let mut look = pin!(sleep_until(patience.first_look()));
     let mut drain = pin!(manner.phase.reached(Phase::Draining));
     let ended = std::future::poll_fn(|cx| {
+        let now = Instant::now();
+        activity.tick(now);
+        downstream.now.set(now);
         // First, so that an answer which is due in this very moment says so already.
         if !downstream.closing.get() && drain.as_mut().poll(cx).is_ready() {
             downstream.closing.set(true);
@@ -157,87 +159,65 @@ where
             Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
             Poll::Pending => {}
         }
-        let is_idle =
-            downstream.in_flight.is_zero() && activity.is_flushed() && !activity.is_in_head();
-        let paused_since = pause.observe(is_idle, activity.reads());
+        let is_idle = patience.observe(now);
         // With a body unread, hyper has yet to notice that nobody wants it, and closes then.
         if is_idle && downstream.closing.get() && !downstream.unread.get() {
-            return Poll::Ready(Ended::Idle);
+            return Poll::Ready(Ended::Impatient(Spent::Pause));
         }
-        // A first request that does not come is hyper's business, and nothing to look after.
-        if activity.reads() == 0 {
-            return Poll::Pending;
-        }
-        while check.as_mut().poll(cx).is_ready() {
-            if is_over(activity.stalled_since(), deadlines.body) {
-                downstream.deliveries.cut_all(Cut::Stalled);
-                return Poll::Ready(Ended::Stalled);
-            }
-            if downstream.deliveries.cut_overdue(None, deadlines.age) {
-                return Poll::Ready(Ended::Stalled);
-            }
-            match paused_since.map(|since| since + park_after) {
-                Some(due) if due <= Instant::now() => {
-                    return Poll::Ready(Ended::Idle);
-                }
-                Some(due) if due > Instant::now() => check.as_mut().reset(due),
-                Some(_) | None => check.as_mut().reset(Instant::now() + park_after),
+        while look.as_mut().poll(cx).is_ready() {
+            match patience.judge(Instant::now()) {
+                Ok(again) => look.as_mut().reset(again),
+                Err(spent) => return Poll::Ready(Ended::Impatient(spent)),
             }
         }
         Poll::Pending
     })
     .await;
 
+    let was_in_head = activity.is_in_head();
     if let Ended::Broken(error) = &ended {
         debug!(peer = %downstream.peer, %error, "connection ended");
-        note_refused_head(error, answer, downstream, &activity);
+        note_refused_head(error, answer, downstream);
     }
-    let was_in_head = activity.is_in_head();
     let parts = connection.into_parts();
     let (stream, unread) = parts.io.into_inner().into_parts(parts.read_buf);
     let stream = stream.into_inner();
     match ended {
         // What is unread without being part of a head is empty lines.
-        Ended::Idle if !was_in_head => Turn::Idle(stream, Bytes::new()),
-        Ended::Idle => Turn::Idle(stream, unread),
+        Ended::Impatient(Spent::Pause) if !was_in_head => Turn::Idle(stream, Bytes::new()),
+        Ended::Impatient(Spent::Pause) => Turn::Idle(stream, unread),
+        // It was a request, and gets its event; a client that was merely slow should know.
+        Ended::Impatient(Spent::Head) if was_in_head => {
+            answer.unreadable(StatusCode::REQUEST_TIMEOUT, "head_timeout", downstream);
+            Turn::Over(stream, REQUEST_TIMEOUT)
+        }
+        Ended::Impatient(Spent::Head) => Turn::Over(stream, b""),
+        Ended::Impatient(Spent::Answer) => Turn::Cut,
         Ended::Done => match downstream.tunnels.take() {
             Some(tunnel) => Turn::Switched(stream, unread, tunnel),
             None => Turn::Over(stream, b""),
         },
-        // hyper closes without a word; a client that was merely slow should know.
-        Ended::Broken(error) if error.is_timeout() && was_in_head => {
-            Turn::Over(stream, REQUEST_TIMEOUT)
-        }
         // An answer that broke off must not look as if it were whole: where its end is the end of
         // the connection (HTTP/1.0), only the missing close_notify tells.
         Ended::Broken(error) if error.is_user() => Turn::Cut,
         Ended::Broken(_) => Turn::Over(stream, b""),
-        Ended::Stalled => Turn::Cut,
     }
 }
 
 /// How hyper came to the end of its turn.
 enum Ended {
-    /// There is nothing to do for the moment.
-    Idle,
+    /// Something has lasted for too long, or there is nothing to do and no time to wait.
+    Impatient(Spent),
     /// The connection is to be closed.
     Done,
     /// Something went wrong.
     Broken(hyper::Error),
-    /// The client takes nothing of its answer, or that has lasted too long.
-    Stalled,
 }
 
-/// Whether something has lasted for so long.
-pub(super) fn is_over(since: Option<Instant>, limit: Duration) -> bool {
-    since.is_some_and(|since| since.elapsed() >= limit)
-}
-
-fn builder(header_timeout: Duration, heads: HeadLimits) -> http1::Builder {
+fn builder(heads: HeadLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(None)
         .max_header_size(heads.bytes)
         // What hyper holds of an answer that the client does not take, too.
         .max_buf_size(heads.bytes.max(LEAST_BUFFER_BYTES));
@@ -249,15 +229,8 @@ fn builder(header_timeout: Duration, heads: HeadLimits) -> http1::Builder {
 }
 
 /// A head that hyper refused got hyper's bare answer; it still is a request, and gets its event.
-fn note_refused_head(
-    error: &hyper::Error,
-    answer: &Answer,
-    downstream: &Downstream,
-    activity: &Activity,
-) {
-    if error.is_timeout() && activity.is_in_head() {
-        answer.unreadable(StatusCode::REQUEST_TIMEOUT, "head_timeout", downstream);
-    } else if error.is_parse_too_large() {
+fn note_refused_head(error: &hyper::Error, answer: &Answer, downstream: &Downstream) {
+    if error.is_parse_too_large() {
         answer.unreadable(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "head_too_large",
@@ -265,27 +238,6 @@ fn note_refused_head(
         );
     } else if error.is_parse() {
         answer.unreadable(StatusCode::BAD_REQUEST, "malformed_head", downstream);
-    }
-}
-
-/// Since when a connection has been idle.
-#[derive(Default)]
-struct Pause {
-    since: Option<Instant>,
-    reads: u64,
-}
-
-impl Pause {
-    /// A read in between, however short, begins a new pause.
-    fn observe(&mut self, is_idle: bool, reads: u64) -> Option<Instant> {
-        if !is_idle || reads != self.reads {
-            self.since = None;
-        }
-        self.reads = reads;
-        if is_idle && self.since.is_none() {
-            self.since = Some(Instant::now());
-        }
-        self.since
     }
 }
 

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::answer::Answer;
@@ -40,6 +41,9 @@ where
     let mut connection = pin!(builder(&manner, &downstream).serve_connection(io, service));
     let mut vigil = Vigil::over(&downstream, &activity, &manner);
     std::future::poll_fn(|cx| {
+        let now = Instant::now();
+        activity.tick(now);
+        downstream.now.set(now);
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             if let Err(error) = result {
                 debug!(%peer, %error, "connection ended");

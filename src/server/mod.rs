@@ -10,6 +10,7 @@ mod http2;
 mod inherited;
 mod listen;
 mod memory;
+mod patience;
 mod phase;
 mod proxy_header;
 mod pulse;

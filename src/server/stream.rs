@@ -19,6 +19,10 @@ use super::head_lines::{HeadLines, LineEnds};
 #[derive(Debug)]
 pub(super) struct Activity {
     region: RefCell<Region>,
+    /// The present, as of the last time that the connection had its turn.
+    now: Cell<Instant>,
+    /// When the head began that has not come whole.
+    head_since: Cell<Option<Instant>>,
     /// Bytes were written and not flushed yet.
     unflushed: Cell<bool>,
     /// When bytes were last written.
@@ -61,15 +65,33 @@ impl Activity {
     }
 
     fn starting_with(region: Region) -> Rc<Self> {
+        let now = Instant::now();
         Rc::new(Self {
             region: RefCell::new(region),
+            now: Cell::new(now),
+            head_since: Cell::new(None),
             unflushed: Cell::new(false),
-            written: Cell::new(Instant::now()),
-            read: Cell::new(Instant::now()),
+            written: Cell::new(now),
+            read: Cell::new(now),
             stalled_since: Cell::new(None),
             reads: Cell::new(0),
             bytes: Cell::new(0),
         })
+    }
+
+    /// It is the connection's turn; reads and writes that follow happen now.
+    pub(super) fn tick(&self, now: Instant) {
+        self.now.set(now);
+    }
+
+    /// Since when a head is on its way, if one is.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        if !self.is_in_head() {
+            return None;
+        }
+        let since = self.head_since.get().unwrap_or(self.read.get());
+        self.head_since.set(Some(since));
+        Some(since)
     }
 
     /// hyper has understood a head, which this body follows. Returns how the head's lines ended;
@@ -80,6 +102,7 @@ impl Activity {
             Some(length) => Region::Body(length),
             None => Region::Chunked(HeadLines::default(), None),
         };
+        self.head_since.set(None);
         match self.region.replace(next) {
             Region::Judged(ends) => Some(ends),
             Region::Chunked(_, ends) => ends,
@@ -130,7 +153,7 @@ impl Activity {
 
     fn note_write(&self, result: &Poll<io::Result<usize>>) {
         self.unflushed.set(true);
-        let now = Instant::now();
+        let now = self.now.get();
         if result.is_ready() {
             self.written.set(now);
             self.stalled_since.set(None);
@@ -177,7 +200,7 @@ impl Activity {
             }
             Region::Opaque => bytes.len(),
         };
-        self.read.set(Instant::now());
+        self.read.set(self.now.get());
         self.reads.set(self.reads.get() + 1);
         self.bytes.set(self.bytes.get() + admitted as u64);
         admitted
