@@ -70,7 +70,10 @@ async fn what_a_client_calls_its_request_goes_nowhere_on_any_route() {
 #[tokio::test]
 async fn every_answer_of_ours_says_what_its_request_is_called() {
     let upstream = upstream().await;
-    let gateway = Start::with(&upstream).start();
+    // One worker's lines are in the order of their requests.
+    let gateway = Start::with(&upstream)
+        .extra("[server]\nworkers = 1\n")
+        .start();
     let mut client = gateway.h1().await;
     let mut names = Vec::new();
     for (method, path, status) in [
