@@ -57,7 +57,8 @@ pub(super) struct Told(RefCell<Option<Written>>);
 /// What was written of a request that came straight from the peer.
 #[derive(Debug)]
 struct Written {
-    host: HeaderValue,
+    /// A copy: the client's own field would keep all that was read together with it.
+    host: Box<[u8]>,
     list: HeaderValue,
     description: HeaderValue,
 }
@@ -74,7 +75,7 @@ impl Told {
     ) -> Option<(HeaderValue, HeaderValue)> {
         if let Some(written) = &*self.0.borrow()
             && origin.is_observed()
-            && written.host == *host
+            && *written.host == *host.as_bytes()
         {
             return Some((written.list.clone(), written.description.clone()));
         }
@@ -82,7 +83,7 @@ impl Told {
         let description = HeaderValue::try_from(origin.description(host)).ok()?;
         if origin.is_observed() {
             *self.0.borrow_mut() = Some(Written {
-                host: host.clone(),
+                host: host.as_bytes().into(),
                 list: list.clone(),
                 description: description.clone(),
             });

@@ -107,6 +107,7 @@ pub(super) fn name_answer(headers: &mut HeaderMap, id: &RequestId) {
 /// follow.
 pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>) -> Announced {
     let nominated = nominated(headers);
+    headers.reserve(WRITTEN);
     let takes_trailers = list(headers, &header::TE).any(|coding| coding == "trailers");
     let announced = announced(headers, |name| {
         !is_unforgeable(name, rules) && !nominated.contains(name)
@@ -313,6 +314,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// As many fields as are written into most requests.
+const WRITTEN: usize = 8;
 
 /// Options of `Connection` that need no look at the fields.
 const USUAL_OPTIONS: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b"te"];
