@@ -1,7 +1,9 @@
 //! The one crypto library of the process: AWS-LC, for TLS and for tokens alike.
 //!
-//! This is the only file that names it. It decides nothing: which keys and algorithms are good
+//! This is the only module that names it. It decides nothing: which keys and algorithms are good
 //! enough is settled in [`crate::keys`] and [`crate::tls`].
+
+mod verification;
 
 use std::sync::Arc;
 
@@ -9,12 +11,13 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
-    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
-    KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
+
+pub use verification::{RsaPadding, Sha2, VerificationKey};
 
 /// Makes AWS-LC the library behind token signatures; harmless when called again.
 pub fn install() {
@@ -136,26 +139,6 @@ pub fn private_key_family(pkcs8_der: &[u8]) -> Option<PrivateKeyFamily> {
     }
 }
 
-/// Whether the library can verify with this RSA key: big-endian, without leading zeros.
-pub fn is_rsa_key(modulus: &[u8], exponent: &[u8]) -> bool {
-    let key = RsaPublicKeyComponents {
-        n: modulus,
-        e: exponent,
-    };
-    key.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-        .is_ok()
-}
-
-/// Whether this SEC 1 encoding is a point of P-256 other than infinity.
-pub fn is_p256_point(point: &[u8]) -> bool {
-    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok()
-}
-
-/// Whether this SEC 1 encoding is a point of P-384 other than infinity.
-pub fn is_p384_point(point: &[u8]) -> bool {
-    ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).is_ok()
-}
-
 fn generate_rsa(size: aws_lc_rs::rsa::KeySize) -> Result<KeyPair, Unspecified> {
     let pair = RsaKeyPair::generate(size)?;
     let private: Pkcs8V1Der<'_> = pair.as_der()?;
@@ -221,7 +204,8 @@ mod tests {
     #[test]
     fn infinity_and_strangers_are_not_points() {
         for not_a_point in [&[0][..], &[], &[4; 65], &[4; 97]] {
-            assert!(!is_p256_point(not_a_point) && !is_p384_point(not_a_point));
+            assert!(VerificationKey::p256(not_a_point).is_none());
+            assert!(VerificationKey::p384(not_a_point).is_none());
         }
     }
 }

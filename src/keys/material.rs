@@ -3,13 +3,17 @@
 //! Every source reduces its format to a [`Material`]. The rules for sizes, points and exponents
 //! are stated here, once.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 
 use super::algorithm::{Algorithm, AlgorithmSet};
 use super::weak;
-use crate::crypto;
+use crate::crypto::{RsaPadding, Sha2, VerificationKey};
+
+/// A key for each algorithm that it verifies.
+pub(super) type Verifiers = Arc<[(Algorithm, VerificationKey)]>;
 
 /// A public key in the terms of RFC 7518 §6 and RFC 8037 §2, not yet judged.
 pub(super) enum Material {
@@ -72,13 +76,15 @@ impl Material {
         }
     }
 
-    /// Whether it is a key at all, and a strong one; if so, ready to verify.
-    pub(super) fn check(&self) -> Result<DecodingKey, Unfit> {
-        match self {
-            Self::Rsa { n, e } => check_rsa(n, e),
-            Self::Ec { curve, x, y } => check_ec(*curve, x, y),
-            Self::Ed25519 { x } => check_ed25519(x),
-        }
+    /// Whether it is a key at all, and a strong one; if so, ready to verify these algorithms, as
+    /// far as it can.
+    pub(super) fn check(&self, wanted: AlgorithmSet) -> Result<Verifiers, Unfit> {
+        let verifiers = match self {
+            Self::Rsa { n, e } => check_rsa(n, e, wanted)?,
+            Self::Ec { curve, x, y } => vec![check_ec(*curve, x, y)?],
+            Self::Ed25519 { x } => vec![(Algorithm::EdDSA, check_ed25519(x)?)],
+        };
+        Ok(verifiers.into())
     }
 
     /// The JSON that is hashed for the thumbprint: required members only, in lexical order,
@@ -100,7 +106,11 @@ impl Material {
     }
 }
 
-fn check_rsa(n: &[u8], e: &[u8]) -> Result<DecodingKey, Unfit> {
+fn check_rsa(
+    n: &[u8],
+    e: &[u8],
+    wanted: AlgorithmSet,
+) -> Result<Vec<(Algorithm, VerificationKey)>, Unfit> {
     if [n, e]
         .iter()
         .any(|number| number.first().is_none_or(|byte| *byte == 0))
@@ -119,13 +129,17 @@ fn check_rsa(n: &[u8], e: &[u8]) -> Result<DecodingKey, Unfit> {
     if weak::is_roca(n) {
         return Err(Unfit::Roca);
     }
-    if !crypto::is_rsa_key(n, e) {
-        return Err(Unfit::RsaUnusable);
-    }
-    Ok(DecodingKey::from_rsa_raw_components(n, e))
+    RSA_SCHEMES
+        .into_iter()
+        .filter(|(algorithm, ..)| wanted.contains(*algorithm))
+        .map(|(algorithm, padding, hash)| {
+            let key = VerificationKey::rsa(n, e, padding, hash).ok_or(Unfit::RsaUnusable)?;
+            Ok((algorithm, key))
+        })
+        .collect()
 }
 
-fn check_ec(curve: Curve, x: &[u8], y: &[u8]) -> Result<DecodingKey, Unfit> {
+fn check_ec(curve: Curve, x: &[u8], y: &[u8]) -> Result<(Algorithm, VerificationKey), Unfit> {
     let bytes = curve.coordinate_bytes();
     if x.len() != bytes || y.len() != bytes {
         return Err(Unfit::Coordinates {
@@ -135,26 +149,24 @@ fn check_ec(curve: Curve, x: &[u8], y: &[u8]) -> Result<DecodingKey, Unfit> {
     }
     // SEC 1 §2.3.3: 4 says that both coordinates follow.
     let point = [&[4], x, y].concat();
-    let is_point = match curve {
-        Curve::P256 => crypto::is_p256_point(&point),
-        Curve::P384 => crypto::is_p384_point(&point),
+    let (algorithm, key) = match curve {
+        Curve::P256 => (Algorithm::ES256, VerificationKey::p256(&point)),
+        Curve::P384 => (Algorithm::ES384, VerificationKey::p384(&point)),
     };
-    if !is_point {
-        return Err(Unfit::OffCurve {
-            curve: curve.name(),
-        });
-    }
-    Ok(DecodingKey::from_ec_der(&point))
+    let key = key.ok_or(Unfit::OffCurve {
+        curve: curve.name(),
+    })?;
+    Ok((algorithm, key))
 }
 
-fn check_ed25519(x: &[u8]) -> Result<DecodingKey, Unfit> {
+fn check_ed25519(x: &[u8]) -> Result<VerificationKey, Unfit> {
     let Ok(encoded) = <&[u8; 32]>::try_from(x) else {
         return Err(Unfit::Ed25519Length { bytes: x.len() });
     };
     if weak::has_small_order(encoded) {
         return Err(Unfit::Ed25519SmallOrder);
     }
-    Ok(DecodingKey::from_ed_der(encoded))
+    VerificationKey::ed25519(encoded).ok_or(Unfit::Ed25519NoPoint)
 }
 
 /// The length of a big-endian number without leading zeros.
@@ -191,6 +203,8 @@ pub(super) enum Unfit {
     OffCurve { curve: &'static str },
     #[error("an Ed25519 key has 32 bytes, not {bytes}")]
     Ed25519Length { bytes: usize },
+    #[error("the Ed25519 key is not a point of the curve")]
+    Ed25519NoPoint,
     #[error("the Ed25519 key is a point of small order: everybody can sign for it")]
     Ed25519SmallOrder,
     #[error("a {description} key cannot verify {wanted}")]
@@ -220,6 +234,16 @@ const RSA_ALGORITHMS: AlgorithmSet = AlgorithmSet::of(&[
     Algorithm::PS512,
 ]);
 
+/// What RSA keys verify, and how.
+const RSA_SCHEMES: [(Algorithm, RsaPadding, Sha2); 6] = [
+    (Algorithm::RS256, RsaPadding::Pkcs1, Sha2::Sha256),
+    (Algorithm::RS384, RsaPadding::Pkcs1, Sha2::Sha384),
+    (Algorithm::RS512, RsaPadding::Pkcs1, Sha2::Sha512),
+    (Algorithm::PS256, RsaPadding::Pss, Sha2::Sha256),
+    (Algorithm::PS384, RsaPadding::Pss, Sha2::Sha384),
+    (Algorithm::PS512, RsaPadding::Pss, Sha2::Sha512),
+];
+
 /// Below, the key is too weak (RFC 7518 §3.3); above, verifying is a burden to us.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -230,11 +254,11 @@ const RSA_EXPONENT_MAX_BITS: usize = 33;
 mod tests {
     use super::*;
 
-    fn check(material: &Material) -> Result<DecodingKey, Unfit> {
-        material.check()
+    fn check(material: &Material) -> Result<Verifiers, Unfit> {
+        material.check(material.algorithms())
     }
 
-    fn rsa(n: &[u8], e: &[u8]) -> Result<DecodingKey, Unfit> {
+    fn rsa(n: &[u8], e: &[u8]) -> Result<Verifiers, Unfit> {
         check(&Material::Rsa {
             n: n.to_vec(),
             e: e.to_vec(),
@@ -332,13 +356,11 @@ mod tests {
 
     #[test]
     fn a_small_order_point_would_let_everybody_sign_and_is_refused() {
-        crypto::install();
         let mut identity = [0; 32];
         identity[0] = 1;
-        let forged = URL_SAFE_NO_PAD.encode([identity, [0; 32]].concat());
-        let blind = DecodingKey::from_ed_der(&identity);
-        let algorithm = jsonwebtoken::Algorithm::EdDSA;
-        assert!(jsonwebtoken::crypto::verify(&forged, b"anything", &blind, algorithm).unwrap());
+        let forged = [identity, [0; 32]].concat();
+        let blind = VerificationKey::ed25519(&identity).unwrap();
+        assert!(blind.verifies(b"anything", &forged));
 
         for sign in [0, 0x80] {
             let mut x = identity.to_vec();

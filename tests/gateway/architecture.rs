@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const FENCES: [(&str, &[&str], &str); 13] = [
     (
         "jsonwebtoken",
-        &["token/verify.rs", "keys/", "cli/", "crypto.rs"],
-        "JOSE rules are ours; the library only checks signatures",
+        &["keys/algorithm.rs", "cli/", "crypto.rs"],
+        "JOSE rules are ours; the library signs what the command line mints",
     ),
     (
         "rustls",
@@ -17,8 +17,8 @@ const FENCES: [(&str, &[&str], &str); 13] = [
     ),
     (
         "aws_lc_rs",
-        &["crypto.rs"],
-        "one file names the crypto backend",
+        &["crypto.rs", "crypto/"],
+        "one module names the crypto backend",
     ),
     (
         "ipnet",
