@@ -5,10 +5,14 @@
 //! §4 leave the choice between refusing and taking the last; we refuse), nesting is bounded,
 //! numbers fit, and nothing follows the value. What the members mean is for the callers.
 
+mod members;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+pub use members::Members;
 
 /// Why a document was refused, and at which line and column.
 ///
@@ -37,6 +41,13 @@ pub fn parse(document: &[u8]) -> Result<Value, JsonError> {
     let value = Strict { depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
+}
+
+/// Checks one value that stands in an object.
+fn parse_nested(value: &str) -> Result<(), JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_str(value);
+    Strict { depth: 1 }.deserialize(&mut deserializer)?;
+    Ok(deserializer.end()?)
 }
 
 /// A value below `depth` open arrays and objects.

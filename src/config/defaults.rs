@@ -93,6 +93,10 @@ pub const MAX_LEEWAY_SECONDS: u64 = 300;
 /// `Strict-Transport-Security`: a year, in seconds, as RFC 6797 §6.1 shows it.
 pub const HSTS: &str = "max-age=31536000";
 
+/// Verified tokens that are remembered, in bytes, of all workers together: some 20,000 of the usual
+/// size, which is more users than most gateways see within the lifetime of a token.
+pub const TOKEN_CACHE_BYTES: usize = 32 * 1024 * 1024;
+
 /// The header that carries the subject unless the route says otherwise.
 pub const IDENTITY_HEADER: &str = "x-auth-subject";
 

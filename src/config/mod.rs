@@ -304,6 +304,8 @@ pub struct Reload {
 pub struct Server {
     /// Worker threads; the default is one for each core.
     pub workers: usize,
+    /// Bytes in which verified tokens are remembered, of all workers together; 0 for not at all.
+    pub token_cache: usize,
     /// How long requests in flight may take after the signal to stop.
     pub drain: Duration,
     /// How long idle connections stay open after that signal.
@@ -330,6 +332,10 @@ impl Config {
             (
                 "[server] workers",
                 self.server.workers != started.server.workers,
+            ),
+            (
+                "[server] token_cache",
+                self.server.token_cache != started.server.token_cache,
             ),
         ];
         let differing = differs.iter().filter(|(_, differs)| *differs);

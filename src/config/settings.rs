@@ -180,6 +180,7 @@ impl Check<'_> {
     pub(super) fn server(&mut self, root: &mut Reader<'_, '_>) -> Server {
         let mut server = Server {
             workers: defaults::workers(),
+            token_cache: defaults::TOKEN_CACHE_BYTES,
             drain: Duration::from_secs(defaults::DRAIN_SECONDS),
             drain_idle: Duration::from_secs(defaults::DRAIN_IDLE_SECONDS),
         };
@@ -190,6 +191,9 @@ impl Check<'_> {
             && let Some(number) = item.number(self.problems)
         {
             server.workers = usize::try_from(number).unwrap_or(1);
+        }
+        if let Some(item) = table.take("token_cache") {
+            server.token_cache = self.token_cache(&item);
         }
         for (key, field) in [
             ("drain", &mut server.drain),
@@ -204,7 +208,24 @@ impl Check<'_> {
         table.finish(self.problems);
         server
     }
+
+    fn token_cache(&mut self, item: &Item<'_, '_>) -> usize {
+        if item.value.get_ref().as_str() == Some("off") {
+            return 0;
+        }
+        let Some(bytes) = item.size(self.problems) else {
+            return 0;
+        };
+        if !TOKEN_CACHE_BYTES.contains(&bytes) {
+            let bounds = "must be from \"1MiB\" to \"64GiB\", or \"off\"";
+            self.problems.push(item.problem(bounds));
+        }
+        usize::try_from(bytes).unwrap_or(0)
+    }
 }
+
+/// Less is not worth a cache; more is a mistake in the unit.
+const TOKEN_CACHE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 30;
 
 /// What a head may be allowed: a token has to fit, and hyper's buffer is as large as the largest.
 const HEADER_BYTES: std::ops::RangeInclusive<u64> = 4 * 1024..=64 * 1024;

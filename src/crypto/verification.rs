@@ -37,7 +37,7 @@ pub struct VerificationKey(Kind);
 #[derive(Clone)]
 enum Kind {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 /// Never a byte of the key.
@@ -95,7 +95,7 @@ impl VerificationKey {
             Sha2::Sha384 => hmac::HMAC_SHA384,
             Sha2::Sha512 => hmac::HMAC_SHA512,
         };
-        Self(Kind::Secret(hmac::Key::new(algorithm, secret)))
+        Self(Kind::Secret(Box::new(hmac::Key::new(algorithm, secret))))
     }
 
     /// Whether the signature is this key's over the message. That of a MAC is compared in constant

@@ -113,7 +113,7 @@ impl Exchange {
         self.event.issuer = Some(token.issuer().clone());
         self.event.kid = token.key().shared_kid();
         if self.worker.snapshot().log_subject {
-            self.event.subject = token.claims().subject().map(Arc::from);
+            self.event.subject = token.claims().subject().as_deref().map(Arc::from);
         }
     }
 

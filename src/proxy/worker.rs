@@ -26,19 +26,21 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with nothing done yet, which takes sockets to upstreams out of what all workers
-    /// share. Must be called on its own runtime.
+    /// share, and remembers verified tokens in `token_cache` bytes. Must be called on its own
+    /// runtime.
     pub fn new(
         live: &Live,
         clock: Clock,
         access_log: AccessLog,
         metrics: Arc<Metrics>,
         upstream_sockets: Arc<Slots>,
+        token_cache: usize,
     ) -> Rc<Self> {
         Rc::new(Self {
             pool: Pool::new(metrics.clone(), upstream_sockets),
             view: View::of(live),
             clock,
-            verifier: RefCell::new(Verifier::new(metrics.clone())),
+            verifier: RefCell::new(Verifier::new(metrics.clone(), token_cache)),
             request_ids: RequestIds::new(),
             access_lines: AccessLines::new(access_log),
             requests: metrics.worker(),

@@ -91,11 +91,7 @@ impl Request {
     }
 }
 
-/// An answer's body. Nearly all are the proxy's, so boxing that one would cost and spare nothing.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large variant is the usual one"
-)]
+/// An answer's body.
 pub(super) enum AnswerBody {
     Proxy(ResponseBody),
     Admin(Full<Bytes>),

@@ -133,6 +133,8 @@ impl Gateway {
         // One more request may wait for each.
         let upstream_sockets = Arc::new(Slots::new(room.upstreams, room.upstreams));
         let crowd = Crowd::new(room.clients);
+        // Each has its share: what one has verified, the others do not know.
+        let token_cache = config.server.token_cache / config.server.workers;
         for (number, sockets) in sockets.workers.into_iter().enumerate() {
             let setting = Setting {
                 metrics: metrics.clone(),
@@ -146,7 +148,7 @@ impl Gateway {
             let alive = (alive.clone(), working.clone());
             gateway.spawn(format!("worker-{number}"), alive, setting, move || {
                 tokio::task::spawn_local(beat.go_on());
-                let worker = Worker::new(&live, clock, log, metrics, sockets_upstream);
+                let worker = Worker::new(&live, clock, log, metrics, sockets_upstream, token_cache);
                 services(sockets, &worker)
             })?;
         }

@@ -32,9 +32,10 @@ pub(super) struct Entry {
 }
 
 impl TokenCache {
-    pub(super) fn new() -> Self {
+    /// One that holds so many bytes at most.
+    pub(super) fn new(bytes: usize) -> Self {
         Self {
-            entries: Cache::with_weighter(TYPICAL_TOKENS, MAX_BYTES, ByBytes),
+            entries: Cache::with_weighter(bytes / TYPICAL_BYTES, bytes as u64, ByBytes),
         }
     }
 
@@ -82,21 +83,77 @@ impl Equivalent<Known> for Sought<'_> {
 struct ByBytes;
 
 impl Weighter<Known, Rc<Entry>> for ByBytes {
-    fn weight(&self, token: &Known, _: &Rc<Entry>) -> u64 {
-        // The claims are decoded from about three quarters of the token, and as a tree of JSON
-        // values they take a few times their text.
-        (ENTRY_BYTES + 4 * token.0.len()) as u64
+    fn weight(&self, token: &Known, entry: &Rc<Entry>) -> u64 {
+        (ENTRY_BYTES + token.0.len() + entry.claims.heap_bytes()) as u64
     }
 }
 
 /// The last 192 bits of a signature: two that share them would be news.
 const HASHED_BYTES: usize = 32;
 
-/// The upper bound of one worker's cache.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// What a token of the usual 800 bytes takes; what the cache is laid out for.
+const TYPICAL_BYTES: usize = 1536;
 
-/// How many tokens of about 800 bytes fit into that; what the cache is laid out for.
-const TYPICAL_TOKENS: usize = 4096;
+/// What an entry holds beside its texts: the cache's own record of it, the fixed parts of the
+/// claims, and what the allocator adds to each of seven pieces of memory.
+const ENTRY_BYTES: usize = 384;
 
-/// What an entry holds beside its text: map nodes, reference counts, registered claims.
-const ENTRY_BYTES: usize = 512;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::source::{KeySource, load_public};
+
+    fn entry(subject: &str) -> Rc<Entry> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("k.pem");
+        let pair = crate::crypto::generate(crate::crypto::KeyKind::P256).unwrap();
+        let der = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            &pair.public_spki_der,
+        );
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n");
+        std::fs::write(&path, pem).unwrap();
+        let keys = load_public(&[KeySource { path, kid: None }]).set;
+        let claims = format!(r#"{{"iss":"i","aud":"a","exp":9,"sub":"{subject}"}}"#);
+        let key = keys.fitting(crate::keys::Algorithm::ES256).next().unwrap();
+        Rc::new(Entry {
+            issuer: "main".into(),
+            key: key.clone(),
+            claims: Claims::parse(claims.as_bytes()).unwrap(),
+        })
+    }
+
+    #[test]
+    fn it_holds_as_many_bytes_as_it_may_and_no_more() {
+        let entry = entry("alice");
+        let token = |number: usize| format!("{number:0>700}");
+        let each = ByBytes.weight(&Known(token(0).into()), &entry) as usize;
+        let mut cache = TokenCache::new(each * 100);
+        for number in 0..1_000 {
+            cache.insert(&token(number), entry.clone());
+        }
+        let held = (0..1_000).filter(|number| cache.get(&token(*number)).is_some());
+        assert!((90..=100).contains(&held.count()));
+    }
+
+    #[test]
+    fn one_of_no_bytes_remembers_nothing() {
+        let mut cache = TokenCache::new(0);
+        cache.insert("a.b.c", entry("alice"));
+        assert!(cache.get("a.b.c").is_none());
+    }
+
+    #[test]
+    fn tokens_that_end_alike_are_told_apart() {
+        let mut cache = TokenCache::new(1 << 20);
+        let tail = "s".repeat(2 * HASHED_BYTES);
+        cache.insert(&format!("alice.{tail}"), entry("alice"));
+        cache.insert(&format!("bob.{tail}"), entry("bob"));
+        for name in ["alice", "bob"] {
+            let found = cache.get(&format!("{name}.{tail}")).unwrap();
+            assert_eq!(found.claims.subject().as_deref(), Some(name));
+        }
+        assert!(cache.get(&format!("eve.{tail}")).is_none());
+        assert!(cache.get("short").is_none());
+    }
+}

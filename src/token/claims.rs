@@ -1,16 +1,18 @@
 //! The inside of a token: a claims set (RFC 7519 §4), strictly typed.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde_json::Value;
 
 use super::{Accepted, InvalidToken};
 use crate::clock::NumericDate;
-use crate::json;
+use crate::json::Members;
 
 /// A well-formed claims set. Well-formed is not verified: whose it is, a signature has to say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims {
-    members: Map<String, Value>,
-    audiences: Vec<String>,
+    members: Members,
+    audiences: Box<[Box<str>]>,
     expires: NumericDate,
     not_before: Option<NumericDate>,
     issued_at: Option<NumericDate>,
@@ -35,23 +37,24 @@ impl Claims {
     /// # Errors
     /// [`ClaimsError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ClaimsError> {
-        let Ok(Value::Object(members)) = json::parse(bytes) else {
-            return Err(ClaimsError::Malformed);
-        };
+        let members = str::from_utf8(bytes)
+            .ok()
+            .and_then(|text| Members::parse(text).ok())
+            .ok_or(ClaimsError::Malformed)?;
         for name in ["iss", "sub", "jti"] {
-            if members.get(name).is_some_and(|value| !value.is_string()) {
+            if members.contains(name) && members.text(name).is_none() {
                 return Err(ClaimsError::Malformed);
             }
         }
-        if !members.contains_key("iss") {
+        if !members.contains("iss") {
             return Err(ClaimsError::Missing);
         }
-        let subject = members.get("sub").and_then(Value::as_str);
+        let subject = members.text("sub");
         if subject.is_some_and(|subject| subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES) {
             return Err(ClaimsError::Malformed);
         }
         Ok(Self {
-            audiences: audiences(members.get("aud").ok_or(ClaimsError::Missing)?)?,
+            audiences: audiences(&members.value("aud").ok_or(ClaimsError::Missing)?)?,
             expires: date(&members, "exp", f64::floor)?.ok_or(ClaimsError::Missing)?,
             not_before: date(&members, "nbf", f64::ceil)?,
             issued_at: date(&members, "iat", f64::ceil)?,
@@ -60,21 +63,27 @@ impl Claims {
     }
 
     /// The issuer.
-    pub fn issuer(&self) -> &str {
-        self.members
-            .get("iss")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+    pub fn issuer(&self) -> Cow<'_, str> {
+        self.members.text("iss").unwrap_or_default()
     }
 
     /// The subject, if the token has one.
-    pub fn subject(&self) -> Option<&str> {
-        self.members.get("sub").and_then(Value::as_str)
+    pub fn subject(&self) -> Option<Cow<'_, str>> {
+        self.members.text("sub")
     }
 
     /// Every claim, registered or not.
-    pub const fn members(&self) -> &Map<String, Value> {
+    pub const fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// About how many bytes of memory it holds beside its own size.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let audiences = self.audiences.iter();
+        self.members.heap_bytes()
+            + audiences
+                .map(|one| size_of_val(one) + one.len())
+                .sum::<usize>()
     }
 
     /// Checks audience and times at `now`, for one route.
@@ -92,7 +101,7 @@ impl Claims {
         if !self
             .audiences
             .iter()
-            .any(|audience| accepted.audiences.contains(audience))
+            .any(|audience| accepted.audiences.iter().any(|ours| **ours == **audience))
         {
             return Err(InvalidToken::WrongAudience);
         }
@@ -114,15 +123,10 @@ impl Claims {
 
 /// `aud` is a string or an array of strings (§4.1.3); anything else is malformed, even if one
 /// element would do.
-fn audiences(value: &Value) -> Result<Vec<String>, ClaimsError> {
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map(str::to_owned)
-            .ok_or(ClaimsError::Malformed)
-    };
+fn audiences(value: &Value) -> Result<Box<[Box<str>]>, ClaimsError> {
+    let text = |value: &Value| value.as_str().map(Box::from).ok_or(ClaimsError::Malformed);
     match value {
-        Value::String(one) => Ok(vec![one.clone()]),
+        Value::String(one) => Ok([one.as_str().into()].into()),
         Value::Array(many) => many.iter().map(text).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
             Err(ClaimsError::Malformed)
@@ -131,11 +135,11 @@ fn audiences(value: &Value) -> Result<Vec<String>, ClaimsError> {
 }
 
 fn date(
-    members: &Map<String, Value>,
+    members: &Members,
     name: &str,
     round: fn(f64) -> f64,
 ) -> Result<Option<NumericDate>, ClaimsError> {
-    let Some(value) = members.get(name) else {
+    let Some(value) = members.value(name) else {
         return Ok(None);
     };
     let seconds = match (value.as_u64(), value.as_f64()) {

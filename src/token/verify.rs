@@ -46,10 +46,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier that has seen nothing yet. It counts how often the cache spares a signature.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    /// A verifier that has seen nothing yet. It remembers verified tokens in so many bytes, none
+    /// of them in 0, and counts how often that spares a signature.
+    pub fn new(metrics: Arc<Metrics>, cache_bytes: usize) -> Self {
         Self {
-            cache: TokenCache::new(),
+            cache: TokenCache::new(cache_bytes),
             metrics,
         }
     }
@@ -109,7 +110,7 @@ fn verify_anew(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<E
     })?;
     let Some(accepted) = accepted
         .iter()
-        .find(|accepted| accepted.issuer.iss == claims.issuer())
+        .find(|accepted| *accepted.issuer.iss == *claims.issuer())
     else {
         return Err(refuse(InvalidToken::UnknownIssuer, None));
     };

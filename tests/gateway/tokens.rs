@@ -1,5 +1,6 @@
 //! Tokens that are one change away from a good one, and what each of them gets.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -1361,10 +1362,10 @@ impl Bench {
         }]);
         assert_eq!(loaded.problems, []);
         Self {
-            verifier: Verifier::new(Arc::new(Metrics::new(
-                &Readiness::starting(),
-                DurationsOf::All,
-            ))),
+            verifier: Verifier::new(
+                Arc::new(Metrics::new(&Readiness::starting(), DurationsOf::All)),
+                1024 * 1024,
+            ),
             accepted: vec![Accepted {
                 issuer: Arc::new(TrustedIssuer {
                     name: "main".into(),
@@ -1443,7 +1444,7 @@ proptest! {
             let bit = bit.index(token.len() * 8);
             flipped[bit / 8] ^= 1 << (bit % 8);
         }
-        let subject_of = |token: VerifiedToken| token.claims().subject().map(str::to_owned);
+        let subject_of = |token: VerifiedToken| token.claims().subject().map(Cow::into_owned);
         prop_assert_eq!(bench.verify(&token, NOW).and_then(subject_of), Some(subject));
         // Two flips of one bit are none.
         prop_assert_eq!(bench.verify(&flipped, NOW).is_some(), flipped == token);

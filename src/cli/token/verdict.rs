@@ -76,7 +76,7 @@ fn verify(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<(), &'
     let field = format!("Bearer {token}");
     let credential = Credential::parse(field.as_bytes()).map_err(|_| "malformed_credential")?;
     let metrics = Arc::new(Metrics::new(&Readiness::starting(), DurationsOf::All));
-    Verifier::new(metrics)
+    Verifier::new(metrics, 0)
         .verify(credential, accepted, now)
         .map(drop)
         .map_err(|refusal| refusal.reason.label())

@@ -272,6 +272,12 @@ static SERVER: Table = Table::new(&[
         "Worker threads.",
     ),
     default(
+        "token_cache",
+        Kind::AnyOf(&[Kind::Size, Kind::Choice(&["off"])]),
+        r#""32MiB""#,
+        "Memory in which verified tokens are remembered, of all workers together, or \"off\".",
+    ),
+    default(
         "drain",
         GRACE,
         r#""30s""#,
