@@ -69,6 +69,9 @@ impl ControlPlane {
             .name("control".to_owned())
             .spawn(move || {
                 let _alarm = alarm;
+                // A large reload must not take its turn from a worker's. Where that cannot be
+                // had, it is as fair as others.
+                let _ = rustix::process::nice(LESS_URGENT);
                 runtime.block_on(async {
                     tokio::select! {
                         _ = stopped => {}
@@ -132,3 +135,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A few names that hang must not keep the others from being looked up.
 const LOOK_UPS_AT_ONCE: usize = 16;
+
+/// A third of a worker's share, when both want the same core.
+const LESS_URGENT: i32 = 5;

@@ -44,6 +44,8 @@ pub(super) struct Reloader {
     /// What was looked at last.
     tried: Fingerprint,
     trouble: Trouble,
+    /// Whether a state was replaced just now.
+    has_replaced: bool,
 }
 
 /// The operator's.
@@ -100,6 +102,7 @@ impl Reloader {
             applied: (loaded.inputs.clone(), loaded.fingerprint.clone()),
             tried: loaded.fingerprint.clone(),
             trouble: Trouble::None,
+            has_replaced: false,
         }
     }
 
@@ -119,6 +122,11 @@ impl Reloader {
                 }
                 () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
                     Cause::Impatience
+                }
+                () = sleep(TIDY_AFTER), if self.has_replaced => {
+                    self.has_replaced = false;
+                    self.live.tidy();
+                    continue;
                 }
                 () = sleep(self.poll) => Cause::Poll,
             };
@@ -155,6 +163,7 @@ impl Reloader {
     /// Looks whether there is something new, and does what is to be done. Whether that could be
     /// decided; if not, one must look again.
     fn look(&mut self, cause: Cause) -> bool {
+        self.live.tidy();
         if cause != Cause::Impatience {
             self.watch.turn_to(&self.inputs);
         }
@@ -223,6 +232,7 @@ impl Reloader {
         });
         let kept: HashSet<_> = snapshot.targets.iter().map(Arc::as_ptr).collect();
         self.live.publish(snapshot);
+        self.has_replaced = true;
         // Now nobody finds the way to them any more.
         let gone = previous.targets.iter();
         gone.filter(|target| !kept.contains(&Arc::as_ptr(target)))
@@ -328,6 +338,10 @@ const SETTLED_AT_LATEST: Duration = Duration::from_millis(600);
 
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long after it was replaced a state is let go of. A worker that has had no request since
+/// still looks at it; then it is for the next look at the files.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long files may be incomplete before somebody has to see to it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,13 +5,13 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Snapshot;
 
 /// The snapshot in force. Clones are the same one.
 ///
-/// One writer replaces it; any number of threads look, each through a [`View`] of its own. What
+/// One writer replaces it, and takes the old one apart; any number of threads look, each through a [`View`] of its own. What
 /// a look costs is one load of a number that nobody writes to between two replacements.
 #[derive(Clone)]
 pub struct Live(Arc<Cell>);
@@ -20,6 +20,9 @@ struct Cell {
     /// That of the snapshot, once it can be had.
     generation: AtomicU64,
     snapshot: Mutex<Arc<Snapshot>>,
+    /// Those that were replaced, for as long as somebody may look at them. Taking one of ten
+    /// thousand routes apart takes milliseconds, which must not be a worker's.
+    replaced: Mutex<Vec<Arc<Snapshot>>>,
 }
 
 impl Live {
@@ -28,6 +31,7 @@ impl Live {
         Self(Arc::new(Cell {
             generation: AtomicU64::new(snapshot.generation),
             snapshot: Mutex::new(snapshot),
+            replaced: Mutex::default(),
         }))
     }
 
@@ -48,8 +52,22 @@ impl Live {
         let replaced = std::mem::replace(&mut *current, snapshot);
         self.0.generation.store(generation, Ordering::Release);
         drop(current);
-        // Outside the lock: it may be large.
+        self.replaced().push(replaced);
+    }
+
+    /// Lets go of those that were replaced and that nobody looks at any more.
+    pub fn tidy(&self) {
+        let mut replaced = self.replaced();
+        let unused = replaced.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1);
+        let unused: Vec<_> = unused.collect();
+        // Outside the lock: they may be large.
         drop(replaced);
+        drop(unused);
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+        let replaced = self.0.replaced.lock();
+        replaced.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
