@@ -95,7 +95,10 @@ class SigningKey:
         if self.algorithm == "RS256":
             return common | {"kty": "RSA", "n": integer(numbers.n), "e": integer(numbers.e)}
         return common | {
-            "kty": "EC", "crv": "P-256", "x": integer(numbers.x, 32), "y": integer(numbers.y, 32)
+            "kty": "EC",
+            "crv": "P-256",
+            "x": integer(numbers.x, 32),
+            "y": integer(numbers.y, 32),
         }
 
     def sign(self, text: bytes) -> bytes:
@@ -149,7 +152,7 @@ class Arena:
     def _write_certificate(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         certificate = (
             x509.CertificateBuilder()

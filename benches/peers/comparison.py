@@ -97,7 +97,9 @@ def slowest_rate(arena: Arena, gateways: list[Gateway], results: list) -> int:
     """Half of what the slowest peer answered a second on kept connections."""
     known = next((result for result in results if result["workload"].name == "keepalive"), None)
     if known:
-        rates = [median(s.count / s.seconds for s in runs) for runs in known["samples"].values() if runs]
+        rates = [
+            median(s.count / s.seconds for s in runs) for runs in known["samples"].values() if runs
+        ]
     else:
         rates = []
         for gateway in gateways:
@@ -113,8 +115,11 @@ def slowest_rate(arena: Arena, gateways: list[Gateway], results: list) -> int:
 def machine() -> dict:
     """What these figures are from."""
     cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-         if line.startswith("model name")),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
         "unknown",
     )
     kernel = subprocess.run(["uname", "-srm"], capture_output=True, text=True).stdout.strip()
@@ -137,7 +142,10 @@ def main(asked: argparse.Namespace, repository: Path, work: Path) -> int:
     unknown = set(asked.only or ()) - {workload.name for workload in workloads}
     unknown |= set(asked.peers or ()) - {gateway.name for gateway in gateways}
     if unknown:
-        print(f"no such workload or gateway: {', '.join(sorted(unknown))}; see --list", file=sys.stderr)
+        print(
+            f"no such workload or gateway: {', '.join(sorted(unknown))}; see --list",
+            file=sys.stderr,
+        )
         return 2
     if asked.jotgate is None:
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=repository, check=True)

@@ -9,7 +9,6 @@ token kept from the upstream. jotgate also writes its access log to a file; the 
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena import AUDIENCE, ISSUER, Arena, free_port, spawn, wait_for_port
+
 
 @dataclass
 class Running:
@@ -28,8 +28,14 @@ class Running:
     ready_after: float
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        """As an operator would: a profile is written then, if it was built to write one."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
 
 class Gateway:
     """One way to run one program."""
@@ -51,14 +57,17 @@ class Gateway:
     def start(self, arena: Arena, core: set[int] | None = None, **settings) -> Running:
         folder, port = arena.folder / self.name, free_port()
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        # Not where the configuration is: jotgate watches that folder.
+        logs = folder / "logs"
+        logs.mkdir(parents=True)
         command = self.configure(arena, folder, port, **settings)
-        log = folder / "stderr.log"
-        with log.open("w") as errors, (folder / "stdout.log").open("w") as output:
+        log = logs / "stderr.log"
+        with log.open("w") as errors, (logs / "stdout.log").open("w") as output:
             begun = time.monotonic()
             process = spawn(command, core or arena.gateway_core, stdout=output, stderr=errors)
         wait_for_port(port, process, log)
         return Running(process, port, folder, time.monotonic() - begun)
+
 
 def first_line(command: list) -> str | None:
     try:
@@ -66,6 +75,7 @@ def first_line(command: list) -> str | None:
     except OSError:
         return None
     return (said.stdout + said.stderr).splitlines()[0].strip()
+
 
 class Jotgate(Gateway):
     name = "jotgate"
@@ -114,6 +124,7 @@ upgrade = true
         )
         (folder / "jotgate.toml").write_text(text + more)
         return [self.binary, "run", "--config", folder / "jotgate.toml", "--log", "error"]
+
 
 class HaproxyJwt(Gateway):
     name = "haproxy-jwt"
@@ -176,11 +187,13 @@ backend echo
 """)
         return ["haproxy", "-db", "-f", folder / "haproxy.cfg"]
 
+
 class Haproxy(HaproxyJwt):
     name = "haproxy"
     title = "HAProxy, no check"
     checks_tokens = False
     rules = ""
+
 
 class HaproxyTcp(HaproxyJwt):
     name = "haproxy-tcp"
@@ -191,7 +204,9 @@ class HaproxyTcp(HaproxyJwt):
 
     def configure(self, arena, folder, port, to="upstream", **_):
         upstream = {
-            "upstream": arena.upstream_port, "sink": arena.sink_port, "echo": arena.echo_port
+            "upstream": arena.upstream_port,
+            "sink": arena.sink_port,
+            "echo": arena.echo_port,
         }[to]
         (folder / "haproxy.cfg").write_text(f"""
 global
@@ -209,6 +224,7 @@ backend be
     server s 127.0.0.1:{upstream}
 """)
         return ["haproxy", "-db", "-f", folder / "haproxy.cfg"]
+
 
 class Nginx(Gateway):
     name = "nginx"
@@ -250,6 +266,7 @@ http {{
 """)
         return ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
 
+
 class EnvoyJwt(Gateway):
     name = "envoy-jwt"
     title = "Envoy `jwt_authn`, cache on"
@@ -289,7 +306,9 @@ class EnvoyJwt(Gateway):
                         "name": "all",
                         "domains": ["*"],
                         "routes": [
-                            route("/api/upload", "sink"), route("/ws/", "echo"), route("/", "be")
+                            route("/api/upload", "sink"),
+                            route("/ws/", "echo"),
+                            route("/", "be"),
                         ],
                     }
                 ]
@@ -322,7 +341,10 @@ class EnvoyJwt(Gateway):
         tls = {
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
             "DownstreamTlsContext",
-            "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [files]},
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [files],
+            },
         }
         listener = {
             "address": address(port),
@@ -335,7 +357,8 @@ class EnvoyJwt(Gateway):
                         }
                     ],
                     "transport_socket": {
-                        "name": "envoy.transport_sockets.tls", "typed_config": tls
+                        "name": "envoy.transport_sockets.tls",
+                        "typed_config": tls,
                     },
                 }
             ],
@@ -348,15 +371,24 @@ class EnvoyJwt(Gateway):
         configuration = {"static_resources": {"listeners": [listener], "clusters": clusters}}
         (folder / "envoy.json").write_text(json.dumps(configuration))
         return [
-            self.binary, "-c", folder / "envoy.json", "--concurrency", "1",
-            "--disable-hot-restart", "--log-level", "error",
+            self.binary,
+            "-c",
+            folder / "envoy.json",
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
         ]
+
 
 def address(port: int) -> dict:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
+
 def route(prefix: str, to: str) -> dict:
     return {"match": {"prefix": prefix}, "route": {"cluster": to, "timeout": "60s"}}
+
 
 def cluster(name: str, port: int) -> dict:
     endpoint = {"endpoint": {"address": address(port)}}
@@ -366,9 +398,12 @@ def cluster(name: str, port: int) -> dict:
         "connect_timeout": "5s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "circuit_breakers": {
-            "thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}]
+            "thresholds": [
+                {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
+            ]
         },
     }
+
 
 def all_gateways(jotgate: Path) -> list[Gateway]:
     return [Jotgate(jotgate), HaproxyJwt(), EnvoyJwt(), Nginx(), Haproxy(), HaproxyTcp()]

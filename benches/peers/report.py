@@ -69,18 +69,24 @@ def columns_of(workload, samples, calls) -> dict:
             f"{middle(runs, lambda s: s.user / s.count * workload.factor):.1f} + "
             f"{middle(runs, lambda s: s.system / s.count * workload.factor):.1f}"
         ),
-        "a second": lambda _, runs: f"{middle(runs, lambda s: s.count / s.seconds):,.1f}"
-        if workload.unit.endswith("GB")
-        else f"{middle(runs, lambda s: s.count / s.seconds):,.0f}",
+        "a second": lambda _, runs: (
+            f"{middle(runs, lambda s: s.count / s.seconds):,.1f}"
+            if workload.unit.endswith("GB")
+            else f"{middle(runs, lambda s: s.count / s.seconds):,.0f}"
+        ),
     }
     for name, title in (("p50", "p50 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs")):
         if all(name in sample.more for runs in samples.values() for sample in runs):
-            columns[title] = lambda _, runs, name=name: f"{middle(runs, lambda s: s.more[name]):,.0f}"
+            columns[title] = lambda _, runs, name=name: (
+                f"{middle(runs, lambda s: s.more[name]):,.0f}"
+            )
     columns["memory MiB"] = lambda _, runs: f"{middle(runs, lambda s: s.memory) / 2**20:.0f}"
     if calls:
         columns["system calls"] = lambda name, _: f"{calls[name]:.1f}" if name in calls else ""
     if workload.name == "routes":
-        columns["ready after ms"] = lambda _, runs: f"{middle(runs, lambda s: s.more['ready_ms']):.0f}"
+        columns["ready after ms"] = lambda _, runs: (
+            f"{middle(runs, lambda s: s.more['ready_ms']):.0f}"
+        )
     return columns
 
 

@@ -57,5 +57,5 @@ class SystemCalls:
     def __exit__(self, *_) -> None:
         self.strace.terminate()
         self.strace.wait()
-        total = re.search(r"^100\.00\s+\S+\s+\d*\s+(\d+)", self.output.read_text(), re.M)
+        total = re.search(r"^100\.00\s+\S+\s+\d*\s+(\d+)", self.output.read_text(), re.MULTILINE)
         self.count = int(total[1]) if total else 0

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from arena import CHUNK, HERE, Arena, spawn
 from gateways import Gateway, Running
@@ -122,9 +121,15 @@ def wrk(arena, running, seconds, token="", tokens=None, refused=False, connectio
     said = client(
         arena,
         [
-            "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s",
-            "-s", CLIENTS / "wrk.lua", *bearer,
-            f"https://127.0.0.1:{running.port}/api/x", *(["--", *tokens] if tokens else []),
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{max(1, round(seconds))}s",
+            "-s",
+            CLIENTS / "wrk.lua",
+            *bearer,
+            f"https://127.0.0.1:{running.port}/api/x",
+            *(["--", *tokens] if tokens else []),
         ],
         until="no more tokens" if tokens and tokens[1] == "once" else None,
     )
@@ -141,7 +146,10 @@ def h2load(arena, running, options, path="/api/x") -> Sample:
     said = client(
         arena,
         [
-            "h2load", "-H", f"Authorization: Bearer {token}", *options,
+            "h2load",
+            "-H",
+            f"Authorization: Bearer {token}",
+            *options,
             f"https://127.0.0.1:{running.port}{path}",
         ],
     )
@@ -232,7 +240,12 @@ class Handshakes(Workload):
         said = client(
             arena,
             [
-                sys.executable, CLIENTS / "handshakes.py", "127.0.0.1", running.port, count, token,
+                sys.executable,
+                CLIENTS / "handshakes.py",
+                "127.0.0.1",
+                running.port,
+                count,
+                token,
                 self.kind,
             ],
         )
@@ -299,7 +312,8 @@ class Latency(Workload):
         each = max(1, options.rate // 64)
         count = round(each * 64 * options.seconds)
         sample = h2load(
-            arena, running,
+            arena,
+            running,
             ["--h1", "-c64", f"--rps={each}", f"-n{count}", f"--log-file={log}"],
         )
         times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
@@ -320,11 +334,18 @@ class Idle(Workload):
             before = memory(running.process.pid)
             holder = spawn(
                 [
-                    sys.executable, CLIENTS / "idle.py", "127.0.0.1", running.port, options.idle,
+                    sys.executable,
+                    CLIENTS / "idle.py",
+                    "127.0.0.1",
+                    running.port,
+                    options.idle,
                     arena.keys["RS256"].token("alice"),
                 ],
                 arena.load_cores,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             if holder.stdout.readline() != "open\n":
                 raise Void(holder.communicate()[1])
@@ -365,7 +386,9 @@ class Workers(KeepAlive):
         if len(counts) < 2:
             return []
         return [
-            Contestant(gateway, f"jotgate, {count} workers", {"workers": count}, set(available[:count]))
+            Contestant(
+                gateway, f"jotgate, {count} workers", {"workers": count}, set(available[:count])
+            )
             for gateway in gateways
             if gateway.name == "jotgate"
             for count in counts
@@ -383,8 +406,13 @@ class WebSocket(Workload):
         said = client(
             arena,
             [
-                sys.executable, CLIENTS / "websocket.py", "127.0.0.1", running.port, 8,
-                options.messages, token,
+                sys.executable,
+                CLIENTS / "websocket.py",
+                "127.0.0.1",
+                running.port,
+                8,
+                options.messages,
+                token,
             ],
         )
         result = json.loads(said)
@@ -393,7 +421,20 @@ class WebSocket(Workload):
 
 def all_workloads() -> list[Workload]:
     return [
-        KeepAlive(), ManyTokens(), FirstSight("RS256"), FirstSight("ES256"), Http2(),
-        Handshakes("full"), Handshakes("resumed"), Bodies("down"), Bodies("up"),
-        Refused("expired"), Refused("forged"), Latency(), Idle(), Routes(), Workers(), WebSocket(),
+        KeepAlive(),
+        ManyTokens(),
+        FirstSight("RS256"),
+        FirstSight("ES256"),
+        Http2(),
+        Handshakes("full"),
+        Handshakes("resumed"),
+        Bodies("down"),
+        Bodies("up"),
+        Refused("expired"),
+        Refused("forged"),
+        Latency(),
+        Idle(),
+        Routes(),
+        Workers(),
+        WebSocket(),
     ]
