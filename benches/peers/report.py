@@ -7,12 +7,6 @@ from statistics import median
 US = "jotgate, everything on"
 
 
-def figure(workload, sample) -> float:
-    """What a workload is about, in its unit."""
-    each = sample.memory / sample.count if workload.name == "idle" else sample.cost
-    return each * workload.factor
-
-
 def spread(values: list[float]) -> str:
     low, high = min(values), max(values)
     digits = 1 if median(values) < 100 else 0
@@ -41,7 +35,7 @@ def markdown(results, versions, facts) -> str:
 def table(result, facts) -> list[str]:
     workload, samples = result["workload"], result["samples"]
     ours = samples.get(US) or next(iter(samples.values()))
-    base = middle(ours, lambda s: figure(workload, s)) if ours else None
+    base = middle(ours, lambda s: workload.figure(s)) if ours else None
     title = workload.title
     if workload.name == "latency":
         title += f" ({facts['rate']:,} requests a second)"
@@ -52,7 +46,7 @@ def table(result, facts) -> list[str]:
         if not runs:
             lines.append(f"| {name} | no valid run |" + " |" * (len(head) - 2))
             continue
-        figures = [figure(workload, sample) for sample in runs]
+        figures = [workload.figure(sample) for sample in runs]
         ratio = f"{base / median(figures):.2f} ×" if base and runs is not ours else ""
         cells = [name, spread(figures), ratio]
         cells += [of(name, runs) for of in columns.values()]
@@ -101,7 +95,7 @@ def plain(results, versions, facts) -> dict:
                 "unit": result["workload"].unit,
                 "samples": {
                     title: [
-                        asdict(sample) | {"figure": figure(result["workload"], sample)}
+                        asdict(sample) | {"figure": result["workload"].figure(sample)}
                         for sample in runs
                     ]
                     for title, runs in result["samples"].items()
@@ -123,7 +117,7 @@ def picture(results) -> str:
     for result in results:
         workload = result["workload"]
         bars = {
-            name: [figure(workload, sample) for sample in runs]
+            name: [workload.figure(sample) for sample in runs]
             for name, runs in result["samples"].items()
             if runs
         }

@@ -3,8 +3,10 @@
 //! What is valid is kept even when something else is not, so that the files it names can be
 //! checked in the same run. Such a partial configuration is for looking at, never for serving.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use memchr::memchr_iter;
 use toml::de::DeTable;
 
 use super::file::{Item, Reader};
@@ -19,8 +21,18 @@ use super::{CertificatePair, Config, Located, Problem, Problems, Source, issuer,
 pub fn parse(source: &Source) -> (Config, Problems) {
     let mut problems = Problems::default();
     let (table, errors) = DeTable::parse_recoverable(&source.text);
+    let line_of = |place: &Range<usize>| {
+        let before = source.text.as_bytes().get(..place.start);
+        memchr_iter(b'\n', before.unwrap_or_default()).count()
+    };
+    let mut told = None;
     for error in &errors {
         let place = error.span().unwrap_or(0..0);
+        // What the parser finds further on in a line is what the first mistake has made of it.
+        let line = line_of(&place);
+        if told.replace(line) == Some(line) {
+            continue;
+        }
         problems.push(Problem::error(
             place,
             format!("not valid TOML: {}", error.message()),

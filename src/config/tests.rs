@@ -425,6 +425,12 @@ fn one_mistake_is_one_problem() {
         &with("iss  = \"https://issuer.example\"", "iss = 7"),
         &["issuer.main.iss"],
     );
+    let json = "keys = [{\"file\": \"a.pem\"}, {\"file\": \"b.pem\"}]";
+    let (_, problems) = read(&with("keys = \"keys/\"", json));
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.message.starts_with("not valid TOML"));
+    assert_eq!(errors.count(), 1);
     let (_, problems) = read("[listen\nhttps = \"127.0.0.1:1\"\n");
     assert!(
         problems

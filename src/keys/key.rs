@@ -80,10 +80,9 @@ impl Key {
         let Some((_, key)) = verifier.filter(|_| self.algorithms.contains(algorithm)) else {
             return false;
         };
-        let mut decoded = [0; LONGEST_SIGNATURE];
-        URL_SAFE_NO_PAD
-            .decode_slice(signature, &mut decoded)
-            .is_ok_and(|length| key.verifies(message, &decoded[..length]))
+        let mut room = [0; LONGEST_SIGNATURE];
+        decode_signature(signature, &mut room)
+            .is_some_and(|signature| key.verifies(message, signature))
     }
 
     /// Judges a public key.
@@ -252,8 +251,14 @@ pub(super) enum Place {
     Member(usize),
 }
 
-/// That of an RSA key of 8192 bits.
-const LONGEST_SIGNATURE: usize = 1024;
+/// The bytes of a signature; `None` if it is no base64url or longer than any.
+fn decode_signature<'r>(text: &str, room: &'r mut [u8; LONGEST_SIGNATURE]) -> Option<&'r [u8]> {
+    let length = URL_SAFE_NO_PAD.decode_slice(text, room).ok()?;
+    Some(&room[..length])
+}
+
+/// That of an RSA key of 8192 bits, and what the decoder wants to have left of its last group.
+const LONGEST_SIGNATURE: usize = 1024 + 3;
 
 #[cfg(test)]
 mod tests {
@@ -333,6 +338,17 @@ mod tests {
         let key = secret(b"an example secret that is long enough").unwrap();
         assert_eq!(key.thumbprint(), None);
         assert!(!format!("{key:?}").contains("example"));
+    }
+
+    #[test]
+    fn the_longest_signature_fits() {
+        let decoded_length = |bytes: usize| {
+            let text = URL_SAFE_NO_PAD.encode(vec![7; bytes]);
+            decode_signature(&text, &mut [0; LONGEST_SIGNATURE]).map(<[u8]>::len)
+        };
+        assert_eq!(decoded_length(8192 / 8), Some(1024));
+        assert_eq!(decoded_length(2 * 1024), None);
+        assert_eq!(decode_signature("=", &mut [0; LONGEST_SIGNATURE]), None);
     }
 
     #[test]

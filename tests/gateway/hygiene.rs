@@ -831,8 +831,12 @@ async fn t80_a_request_that_comes_back_is_stopped_at_once() {
         assert_eq!(answer.status, 508);
     }
     let events = gateway.events(4).await;
-    let reasons: Vec<_> = events.iter().map(|event| &event["reason"]).collect();
-    assert_eq!(reasons, ["loop", "ok", "loop", "ok"]);
+    let mut reasons: Vec<_> = events
+        .iter()
+        .map(|event| event["reason"].as_str())
+        .collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["loop", "loop", "ok", "ok"].map(Some));
 }
 
 #[tokio::test]

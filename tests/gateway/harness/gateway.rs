@@ -331,13 +331,15 @@ struct Log {
 }
 
 impl Log {
+    /// In the order of their requests: the lines of several workers are handed over in pieces.
     fn events(&self) -> Vec<Value> {
         let bytes = self.bytes.lock().unwrap();
-        str::from_utf8(&bytes)
-            .unwrap()
-            .lines()
+        let lines = str::from_utf8(&bytes).unwrap().lines();
+        let mut events: Vec<Value> = lines
             .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+            .collect();
+        events.sort_by_key(|event| event["time"].as_str().unwrap().to_owned());
+        events
     }
 }
 
