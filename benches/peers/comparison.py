@@ -20,7 +20,7 @@ from workloads import Options, Void, Workload, all_workloads, h2load, wrk
 
 def options(asked: argparse.Namespace) -> Options:
     if asked.quick:
-        chosen = Options(1, 1, 1_000, 1_000, 100, 40, 2_000, 200, 1_000)
+        chosen = Options(1, 1, 500, 500, 50, 16, 2_000, 100, 1_000, is_rehearsal=True)
     else:
         chosen = Options(4, 5, 20_000, 40_000, 1_500, 400, 60_000, 5_000, 10_000)
     chosen.rounds = asked.rounds or chosen.rounds
@@ -73,7 +73,7 @@ def rounds(arena: Arena, workload: Workload, gateways: list[Gateway], opts: Opti
 
 def system_calls(arena: Arena, workload: Workload, gateways: list[Gateway], opts: Options) -> dict:
     """System calls per request, in a run of their own."""
-    if not workload.traced or not shutil.which("strace"):
+    if not workload.traced or opts.is_rehearsal or not shutil.which("strace"):
         return {}
     counted = {}
     for contestant in workload.contestants(gateways, opts):
