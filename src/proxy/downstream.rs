@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use super::delivery::Deliveries;
-use super::forwarded::Told;
+use super::told::Told;
 use super::tunnel::Tunnel;
 use crate::tls::Certificates;
 use crate::trust::TrustedProxies;

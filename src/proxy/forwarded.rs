@@ -9,7 +9,6 @@
 //!
 //! It decides nothing: routes and permits never see an [`Origin`].
 
-use std::cell::RefCell;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -47,49 +46,6 @@ pub(super) struct Origin {
 enum Scheme {
     Http,
     Https,
-}
-
-/// What upstreams are told of the requests of one connection: most come from the same place and
-/// ask for the same host, so what was written for the last one is good for the next.
-#[derive(Debug, Default)]
-pub(super) struct Told(RefCell<Option<Written>>);
-
-/// What was written of a request that came straight from the peer.
-#[derive(Debug)]
-struct Written {
-    /// A copy: the client's own field would keep all that was read together with it.
-    host: Box<[u8]>,
-    list: HeaderValue,
-    description: HeaderValue,
-}
-
-impl Told {
-    /// The list of addresses and the same as RFC 7239 has it, of a request for `host`.
-    ///
-    /// Addresses and checked host names are visible ASCII. Should one ever not be, there is
-    /// nothing to tell.
-    pub(super) fn of(
-        &self,
-        origin: &Origin,
-        host: &HeaderValue,
-    ) -> Option<(HeaderValue, HeaderValue)> {
-        if let Some(written) = &*self.0.borrow()
-            && origin.is_observed()
-            && *written.host == *host.as_bytes()
-        {
-            return Some((written.list.clone(), written.description.clone()));
-        }
-        let list = HeaderValue::try_from(origin.list()).ok()?;
-        let description = HeaderValue::try_from(origin.description(host)).ok()?;
-        if origin.is_observed() {
-            *self.0.borrow_mut() = Some(Written {
-                host: host.as_bytes().into(),
-                list: list.clone(),
-                description: description.clone(),
-            });
-        }
-        Some((list, description))
-    }
 }
 
 /// One step of the way, as the next one tells it.
@@ -141,7 +97,7 @@ impl Origin {
     }
 
     /// Whether nobody but the connection says so.
-    fn is_observed(&self) -> bool {
+    pub(super) fn is_observed(&self) -> bool {
         self.hops.is_empty() && self.scheme.is_none() && self.host.is_none()
     }
 

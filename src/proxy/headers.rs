@@ -13,7 +13,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 use smallvec::SmallVec;
 
-use super::forwarded::{Claims, Origin, Told};
+use super::forwarded::{Claims, Origin};
+use super::told::Told;
 use super::upgrade::Upgrade;
 use super::websocket::Challenge;
 use crate::observe::RequestId;

@@ -11,6 +11,7 @@ mod gate;
 mod headers;
 mod rejection;
 mod request_id;
+mod told;
 mod tunnel;
 mod upgrade;
 mod websocket;

@@ -11,8 +11,8 @@ use super::Snapshot;
 
 /// The snapshot in force. Clones are the same one.
 ///
-/// One writer replaces it, and takes the old one apart; any number of threads look, each through a [`View`] of its own. What
-/// a look costs is one load of a number that nobody writes to between two replacements.
+/// One writer replaces it, and takes the old one apart; any number of threads look, each through a
+/// [`View`] of its own. What a look costs is one load of a number that nobody writes to between two replacements.
 #[derive(Clone)]
 pub struct Live(Arc<Cell>);
 
