@@ -317,7 +317,8 @@ class Latency(Workload):
         wrk(arena, running, 1, arena.keys["RS256"].token("alice"))
 
     def load(self, arena, running, options):
-        log = arena.folder / "latency.log"
+        # Not beside the keys: jotgate watches that folder, and would wake at each line.
+        log = arena.folder / "upstream" / "latency.log"
         log.unlink(missing_ok=True)
         each = max(1, options.rate // 64)
         count = round(each * 64 * options.seconds)
