@@ -16,9 +16,9 @@
 //!
 //! Around them: [`config`] turns the file into checked values, [`snapshot`] builds from those
 //! everything that a request needs, [`control`] keeps that what the files say, [`trust`] knows
-//! whose word about a client is believed, [`via`] who we are to others, [`observe`] tells what happened, [`admin`] answers the
-//! operator, [`cli`] puts it all together, [`clock`], [`crypto`] and [`json`] are what their names
-//! say, and `pieces` keeps hyper's buffers small.
+//! whose word about a client is believed, [`via`] who we are to others, [`observe`] tells what
+//! happened, [`admin`] answers the operator, [`cli`] puts it all together, [`clock`], [`crypto`]
+//! and [`json`] are what their names say, and [`pieces`] says how much hyper reads at once.
 
 pub mod admin;
 pub mod cli;
@@ -29,7 +29,7 @@ pub mod crypto;
 pub mod json;
 pub mod keys;
 pub mod observe;
-mod pieces;
+pub mod pieces;
 pub mod policy;
 pub mod proxy;
 pub mod route;

@@ -25,11 +25,12 @@ use jotgate::clock::{Clock, NumericDate};
 use jotgate::control::Loaded;
 use jotgate::crypto::{self, KeyKind};
 use jotgate::observe::{AccessLog, AccessLogWriter, DurationsOf, LogFormat, Metrics, Readiness};
+use jotgate::pieces::Surplus;
 use jotgate::proxy::{Arrival, Downstream, Peer, Worker, handle};
 use jotgate::route::{Access, Lookup};
 use jotgate::snapshot::Live;
 use jotgate::token::{Accepted, Credential, Refusal, VerifiedToken, Verifier};
-use jotgate::upstream::Slots;
+use jotgate::upstream::{Pool, Slots};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use tempfile::TempDir;
@@ -276,8 +277,9 @@ impl Pipeline {
         let client = runtime.block_on(async move {
             let (client, served) = duplex(64 << 10);
             let sockets = Arc::new(Slots::new(16, 16));
+            let pool = Pool::new(metrics(), sockets, Surplus::of(1 << 20));
             let live = Live::new(snapshot);
-            let worker = Worker::new(&live, Clock::system(), log, metrics(), sockets, 32 << 20);
+            let worker = Worker::new(&live, Clock::system(), log, metrics(), pool, 32 << 20);
             let peer = Peer::known("192.0.2.7:50123".parse().unwrap());
             let downstream = Downstream::new(peer, None);
             tokio::task::spawn_local(async move {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::headers::{Announced, rewrite_response_trailers};
+use super::portion::{Backlog, Portion};
 use crate::upstream::Lease;
 
 /// What goes wrong with a body in transit.
@@ -101,6 +102,8 @@ pub struct RequestBody {
     limit: Option<u64>,
     announced: Announced,
     progress: Rc<Progress>,
+    /// From its first portion on.
+    backlog: Option<Backlog>,
 }
 
 impl RequestBody {
@@ -116,6 +119,7 @@ impl RequestBody {
             limit,
             announced,
             progress,
+            backlog: None,
         }
     }
 
@@ -138,20 +142,26 @@ impl RequestBody {
 }
 
 impl Body for RequestBody {
-    type Data = Bytes;
+    type Data = Portion;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Portion>, BodyError>>> {
+        if let Some(backlog) = &self.backlog {
+            ready!(backlog.poll_room(cx));
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending => {
                 self.progress.await_more();
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
-                Ok(data) => Some(self.passed(&data).map(|()| Frame::data(data))),
+                Ok(data) => Some(self.passed(&data).map(|()| {
+                    let backlog = self.backlog.get_or_insert_default();
+                    Frame::data(backlog.portion(data))
+                })),
                 Err(frame) => {
                     self.progress.state.set(State::Finished);
                     let trailers = frame.into_trailers().unwrap_or_default();
@@ -270,7 +280,7 @@ impl Body for ResponseBody {
             }
             Source::Upstream { incoming, .. } => incoming,
         };
-        let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
         let now = Instant::now();
         let exchange = self.exchange.as_mut();
         Poll::Ready(match frame {

@@ -9,6 +9,7 @@ mod forward;
 mod forwarded;
 mod gate;
 mod headers;
+mod portion;
 mod rejection;
 mod request_id;
 mod told;

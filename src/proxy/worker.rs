@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::observe::{AccessEvent, AccessLines, AccessLog, Metrics, RequestId, WorkerMetrics};
 use crate::snapshot::{Current, Live, View};
 use crate::token::Verifier;
-use crate::upstream::{Pool, Slots};
+use crate::upstream::Pool;
 
 /// One worker's belongings: its connections upstream, its verified tokens, its counters.
 pub struct Worker {
@@ -25,19 +25,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with nothing done yet, which takes sockets to upstreams out of what all workers
-    /// share, and remembers verified tokens in `token_cache` bytes. Must be called on its own
-    /// runtime.
+    /// A worker with nothing done yet, which remembers verified tokens in `token_cache` bytes. Must
+    /// be called on its own runtime.
     pub fn new(
         live: &Live,
         clock: Clock,
         access_log: AccessLog,
         metrics: Arc<Metrics>,
-        upstream_sockets: Arc<Slots>,
+        pool: Rc<Pool<RequestBody>>,
         token_cache: usize,
     ) -> Rc<Self> {
         Rc::new(Self {
-            pool: Pool::new(metrics.clone(), upstream_sockets),
+            pool,
             view: View::of(live),
             clock,
             verifier: RefCell::new(Verifier::new(metrics.clone(), token_cache)),

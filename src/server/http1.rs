@@ -126,7 +126,7 @@ where
 {
     let (deadlines, heads) = (manner.deadlines, manner.heads);
     let activity = Activity::of_heads();
-    let stream = Pieces::for_buffer(READ_BUFFER_BYTES, stream);
+    let stream = Pieces::of(stream, READ_BUFFER_BYTES);
     let io = TokioIo::new(Watched::new(stream, read, activity.clone()));
     let service = service_fn(|request: Request<Incoming>| {
         let line_ends = activity.head_completed(request.body());

@@ -5,10 +5,19 @@ use std::path::{Path, PathBuf};
 
 /// How many connections have room, each with the one to an upstream that it may need.
 pub(super) fn room() -> usize {
+    usize::try_from(there_is() / CONNECTION_BYTES).unwrap_or(usize::MAX)
+}
+
+/// What bodies may take beyond that, in bytes, to pass faster.
+pub(super) fn surplus() -> usize {
+    usize::try_from(there_is() / SHARE_OF_SURPLUS).unwrap_or(usize::MAX)
+}
+
+/// What this process may use, in bytes.
+fn there_is() -> u64 {
     let system = rustix::system::sysinfo();
     let machine = (system.totalram as u64).saturating_mul(system.mem_unit.into());
-    let bytes = limit(Path::new("/"), machine);
-    usize::try_from(bytes / CONNECTION_BYTES).unwrap_or(usize::MAX)
+    limit(Path::new("/"), machine)
 }
 
 /// The least of what the machine has and what the process's control groups allow, in bytes.
@@ -43,6 +52,9 @@ fn allowed(root: &Path, line: &str) -> Option<u64> {
 /// What a connection takes at most with what it is connected to, if neither side takes anything of
 /// what the other one sends: measured are 200 KiB.
 const CONNECTION_BYTES: u64 = 256 * 1024;
+
+/// A thirty-second of the memory serves ten fast downloads in 256 MiB, and a thousand in 24 GiB.
+const SHARE_OF_SURPLUS: u64 = 32;
 
 #[cfg(test)]
 mod tests {

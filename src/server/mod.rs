@@ -32,9 +32,10 @@ use crate::admin::AdminState;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::observe::{AccessLog, AccessLogWriter, Listener, Metrics, Readiness};
+use crate::pieces::Surplus;
 use crate::proxy::Worker;
 use crate::snapshot::Live;
-use crate::upstream::Slots;
+use crate::upstream::{Pool, Slots};
 
 use answer::Answer;
 use crowd::Crowd;
@@ -132,6 +133,7 @@ impl Gateway {
         let room = room::room_for(config.limits.connections);
         // One more request may wait for each.
         let upstream_sockets = Arc::new(Slots::new(room.upstreams, room.upstreams));
+        let surplus = Surplus::of(memory::surplus());
         let crowd = Crowd::new(room.clients);
         // Each has its share: what one has verified, the others do not know.
         let token_cache = config.server.token_cache / config.server.workers;
@@ -144,11 +146,12 @@ impl Gateway {
             };
             let (live, metrics, beat) = (live.clone(), metrics.clone(), beat.clone());
             let (clock, log) = (surroundings.clock.clone(), access_log.clone());
-            let sockets_upstream = upstream_sockets.clone();
+            let (sockets_upstream, surplus) = (upstream_sockets.clone(), surplus.clone());
             let alive = (alive.clone(), working.clone());
             gateway.spawn(format!("worker-{number}"), alive, setting, move || {
                 tokio::task::spawn_local(beat.go_on());
-                let worker = Worker::new(&live, clock, log, metrics, sockets_upstream, token_cache);
+                let pool = Pool::new(metrics.clone(), sockets_upstream, surplus);
+                let worker = Worker::new(&live, clock, log, metrics, pool, token_cache);
                 services(sockets, &worker)
             })?;
         }

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::Target;
 use crate::crypto;
 use crate::observe::{Connect, OpenConnection};
-use crate::pieces::Pieces;
+use crate::pieces::{Pieces, Surplus};
 
 /// A connection to an upstream. Dropping it closes it at once, whatever is still under way on it.
 pub(super) struct Connection<B> {
@@ -127,6 +127,7 @@ pub(super) async fn start<B>(
     (stream, address): (TcpStream, SocketAddr),
     deadline: Instant,
     held: Held,
+    surplus: &Surplus,
 ) -> Result<Connection<B>, ConnectError>
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
@@ -138,11 +139,11 @@ where
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
         .map_err(ConnectError::Refused)?;
     let (sender, driver) = match target.tls() {
-        None => drive(stream, target).await?,
+        None => drive(stream, target, surplus).await?,
         Some(tls) => {
             let handshake = timeout_at(deadline, tls.connect(stream)).await;
             let stream = handshake.map_err(|_| ConnectError::TimedOut)?;
-            drive(stream.map_err(ConnectError::Tls)?, target).await?
+            drive(stream.map_err(ConnectError::Tls)?, target, surplus).await?
         }
     };
     Ok(Connection {
@@ -154,14 +155,20 @@ where
     })
 }
 
-async fn drive<S, B>(stream: S, target: &Target) -> Result<(SendRequest<B>, Driver), ConnectError>
+async fn drive<S, B>(
+    stream: S,
+    target: &Target,
+    surplus: &Surplus,
+) -> Result<(SendRequest<B>, Driver), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
+    let pieces = Pieces::of(stream, BUFFER_BYTES).growing_to(MOST_BUFFER_BYTES, surplus);
     let (sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_BUFFER_BYTES)
-        .handshake(TokioIo::new(Pieces::for_buffer(MAX_BUFFER_BYTES, stream)))
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(MOST_BUFFER_BYTES)
+        .handshake(TokioIo::new(pieces))
         .await
         .map_err(|error| ConnectError::Refused(io::Error::other(error)))?;
     let name = target.name().clone();
@@ -179,8 +186,12 @@ const LEAST_SHARE: Duration = Duration::from_secs(1);
 /// How long a connection is silent before the kernel asks whether anybody is there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
-/// What is held of a body that the other side does not take, and the largest head of an answer.
-const MAX_BUFFER_BYTES: usize = 32 * 1024;
+/// How much of an answer is read at once: usually, and where there is memory to spare.
+const BUFFER_BYTES: usize = 32 * 1024;
+const MOST_BUFFER_BYTES: usize = 128 * 1024;
+
+/// The largest head of an answer.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// How old a connection may become: the setting, less or more by up to a tenth, so that
 /// connections that began together do not end together.

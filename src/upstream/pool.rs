@@ -26,6 +26,7 @@ use super::shelf::Shelf;
 use super::slots::Slots;
 use super::target::Resolution;
 use crate::observe::{Connect, Metrics};
+use crate::pieces::Surplus;
 use crate::policy::Permit;
 
 /// The connections of one worker.
@@ -36,6 +37,7 @@ pub struct Pool<B> {
     wanted: Arc<Notify>,
     /// What all pools of the process may have open, whatever their targets allow.
     sockets: Arc<Slots>,
+    surplus: Surplus,
     metrics: Arc<Metrics>,
 }
 
@@ -79,15 +81,16 @@ impl<B> Pool<B>
 where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    /// An empty pool. Must be called on the worker's runtime, where it also closes what has been
-    /// idle for too long.
-    pub fn new(metrics: Arc<Metrics>, sockets: Arc<Slots>) -> Rc<Self> {
+    /// An empty pool, which takes sockets and memory out of what all workers share. Must be called
+    /// on the worker's runtime, where it also closes what has been idle for too long.
+    pub fn new(metrics: Arc<Metrics>, sockets: Arc<Slots>, surplus: Surplus) -> Rc<Self> {
         let wanted = Arc::new(Notify::new());
         sockets.add_idler(&wanted);
         let pool = Rc::new(Self {
             shelves: RefCell::default(),
             wanted,
             sockets,
+            surplus,
             metrics,
         });
         tokio::task::spawn_local(tidy(Rc::downgrade(&pool), pool.wanted.clone()));
@@ -206,7 +209,7 @@ where
                 |address| self.with_shelf(target, |shelf| shelf.addresses.note_failure(address));
             let opened = open(&addresses, deadline, note_failure).await?;
             let address = opened.1;
-            let started = start(target, opened, deadline, held).await;
+            let started = start(target, opened, deadline, held, &self.surplus).await;
             // One that takes connections and then does not speak is no better than a dead one.
             if started.is_err() {
                 note_failure(address);
