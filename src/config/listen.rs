@@ -20,6 +20,7 @@ impl Check<'_> {
             public_port: 443,
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,
+            side_by_side: false,
         };
         let Some(mut table) = self.table(root, "listen") else {
             self.problems.push(
@@ -51,6 +52,9 @@ impl Check<'_> {
         }
         listen.public_port = self.public_port(&mut table, &listen.https);
         self.proxies(&mut table, &mut listen);
+        if let Some(item) = table.take("side_by_side") {
+            listen.side_by_side = item.truth(self.problems) == Some(true);
+        }
         certificates.extend(self.certificate(&mut table));
         table.finish(self.problems);
         listen

@@ -99,6 +99,8 @@ pub struct Listen {
     pub trusted_proxies: TrustedProxies,
     /// Whether connections to `https` and `http` begin with a PROXY header.
     pub proxy_protocol: bool,
+    /// Whether another gateway may listen on `https` and `http` at the same time.
+    pub side_by_side: bool,
 }
 
 /// One address to listen on.
@@ -320,6 +322,10 @@ impl Config {
             ("[listen] https", self.listen.https != started.listen.https),
             ("[listen] http", self.listen.http != started.listen.http),
             ("[listen] admin", self.listen.admin != started.listen.admin),
+            (
+                "[listen] side_by_side",
+                self.listen.side_by_side != started.listen.side_by_side,
+            ),
             (
                 "[limits] connections",
                 self.limits.connections != started.limits.connections,

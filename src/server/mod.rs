@@ -94,6 +94,12 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel would lose connections when one of two gateways ends.
+    #[error(
+        "[listen] side_by_side: connections would be lost when one of the two ends \
+         (sysctl -w net.ipv4.tcp_migrate_req=1, or use jotgate upgrade)"
+    )]
+    SideBySide,
     /// The system has no threads or file descriptors to give.
     #[error("cannot start a worker")]
     Worker(#[from] io::Error),

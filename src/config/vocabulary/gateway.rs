@@ -133,6 +133,12 @@ static LISTEN: Table = Table::new(&[
         "false",
         "Whether connections to `https` and `http` come from `trusted_proxies` alone and begin with a PROXY header.",
     ),
+    default(
+        "side_by_side",
+        Kind::Truth,
+        "false",
+        "Whether another jotgate may listen on `https` and `http` at the same time; needs the sysctl net.ipv4.tcp_migrate_req=1.",
+    ),
 ]);
 
 static CERTIFICATE: Table = Table::new(&[CERT, KEY]);
