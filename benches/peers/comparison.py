@@ -166,16 +166,21 @@ def main(asked: argparse.Namespace, repository: Path, work: Path) -> int:
                 print("  left out: there are too few cores")
             calls = system_calls(arena, workload, gateways, opts)
             results.append({"workload": workload, "samples": samples, "calls": calls})
+            write(work, results, gateways, opts)
     finally:
         arena.close()
+    print((work / "results.md").read_text())
+    print(f"written to {work}: results.md, results.svg, results.json")
+    return gaps(results)
+
+
+def write(work: Path, results: list, gateways: list[Gateway], opts: Options) -> None:
+    """Writes what there is so far: a long run that is cut short is not for nothing."""
     versions = {gateway.title: gateway.version() for gateway in gateways}
     facts = machine() | {"rounds": opts.rounds, "seconds": opts.seconds, "rate": opts.rate}
     (work / "results.json").write_text(json.dumps(report.plain(results, versions, facts), indent=1))
     (work / "results.md").write_text(report.markdown(results, versions, facts))
     (work / "results.svg").write_text(report.picture(results))
-    print((work / "results.md").read_text())
-    print(f"written to {work}: results.md, results.svg, results.json")
-    return gaps(results)
 
 
 def gaps(results: list) -> int:
