@@ -123,8 +123,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
         let not_full = self.buffer as u64 - 1;
         self.stream.set_limit(not_full);
         if !self.has_grown() {
+            // A tunnel reads into a buffer of its own, which never grows.
+            let is_hypers = buf.remaining() >= self.buffer;
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            self.note(buf.filled().len() - before);
+            if is_hypers {
+                self.note(buf.filled().len() - before);
+            }
             return Poll::Ready(Ok(()));
         }
         if let Some(error) = self.failed.take() {
@@ -244,6 +248,16 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(piece(&mut pieces).await, 1024);
+        }
+        assert!(!pieces.has_grown());
+    }
+
+    #[tokio::test]
+    async fn a_reader_without_room_for_large_pieces_takes_no_memory_from_others() {
+        let mut pieces = flood(&Surplus::of(1024 * 1024));
+        let mut buffer = vec![0; USUAL / 2];
+        for _ in 0..2 * MUCH_BYTES / buffer.len() {
+            pieces.read_exact(&mut buffer).await.unwrap();
         }
         assert!(!pieces.has_grown());
     }
