@@ -215,9 +215,11 @@ impl Limits {
             }));
             let mut downwards = Direction::new(downwards);
             let end = tokio::select! {
+                // The drain first: what comes after it has begun should wait for its word.
+                biased;
+                () = draining, if self.is_websocket => End::Drained,
                 end = self.both(&mut upwards, &mut downwards) => end,
                 end = self.overdue(passed) => end,
-                () = draining, if self.is_websocket => End::Drained,
             };
             if self.is_websocket && end.close_code().is_some() {
                 // To the end of the frame under way, or the last word would be part of it.
