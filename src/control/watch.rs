@@ -2,8 +2,8 @@
 //!
 //! A watch on a file is a watch on its inode, and dies when the file is renamed over or a link
 //! leads elsewhere. So folders are watched as well: the one that an entry is in and the one above,
-//! and those of every link on the way. Word of any of these entries means no more than that it is
-//! time to look.
+//! as many more as it takes to come to one that is there, and those of every link on the way. Word
+//! of any of these entries means no more than that it is time to look.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -62,9 +62,20 @@ impl Watch {
 
     /// Watches these, as they are there now: what was replaced has taken its watch along.
     pub(super) fn turn_to(&mut self, inputs: &Inputs) {
+        // What came into a folder before that was watched gave no word.
+        for _ in 0..MAX_STEPS {
+            if !self.step_to(inputs) {
+                return;
+            }
+        }
+    }
+
+    /// Watches what there is to be watched at this moment, and says whether some of that is new.
+    fn step_to(&mut self, inputs: &Inputs) -> bool {
         let Some(watcher) = &mut self.watcher else {
-            return;
+            return false;
         };
+        let mut has_new = false;
         let entries = Entries::of(inputs);
         let wanted = entries.inodes();
         *self.entries.lock().unwrap_or_else(PoisonError::into_inner) = entries;
@@ -83,10 +94,12 @@ impl Watch {
             match watcher.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     self.watched.insert(path, inode);
+                    has_new = true;
                 }
                 Err(error) => debug!(path = %path.display(), %error, "no word of changes there"),
             }
         }
+        has_new
     }
 }
 
@@ -122,9 +135,14 @@ impl Entries {
 
     /// Adds a path and, where a part of it is a link, where that leads to.
     fn follow(&mut self, path: &Path, links: usize) {
-        let folders = path.parent().into_iter().chain(path.ancestors().nth(2));
-        for (entry, folder) in path.ancestors().zip(folders) {
+        // `keys/` is what the link `keys` leads to, and `keys` is the link.
+        let path: &Path = &path.components().collect::<PathBuf>();
+        for (entry, folder) in path.ancestors().zip(path.ancestors().skip(1)) {
             self.add(folder, entry.file_name());
+            // The folder of one that is there may be replaced as well.
+            if entry != path && entry.exists() {
+                break;
+            }
         }
         if path.is_dir() {
             *self.at(path) = Names::All;
@@ -188,3 +206,7 @@ impl Entries {
 
 /// As many as the kernel follows (path_resolution(7)) would take, and no loop.
 const MAX_LINKS: usize = 8;
+
+/// How often one looks again at once for what came meanwhile: folders below each other, of which
+/// each is made just before it is looked for.
+const MAX_STEPS: usize = 8;

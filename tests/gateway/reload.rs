@@ -417,6 +417,31 @@ async fn what_the_file_system_does_not_tell_is_found_out_in_time() {
     comes_to(&mut client, &new, 200).await;
 }
 
+#[tokio::test]
+async fn p5_a_key_may_come_back_with_all_the_folders_that_it_was_in() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream);
+    let folder = start.folder().to_owned();
+    // A folder for the keys that is deep down, and no look but at word of a change.
+    fs::create_dir_all(folder.join("a/b/c")).unwrap();
+    fs::rename(folder.join("keys"), folder.join("a/b/c/keys")).unwrap();
+    symlink("a/b/c/keys", folder.join("keys")).unwrap();
+    let gateway = start.extra("[reload]\npoll = \"1h\"\n").start();
+    let mut client = gateway.h1().await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+    fs::rename(folder.join("a"), folder.join("gone")).unwrap();
+    told(
+        &gateway,
+        r#"jotgate_config_reloads_total{outcome="pending"} 1"#,
+    )
+    .await;
+    assert_eq!(ask(&mut client, &old).await, 200, "the last good state");
+    fs::create_dir_all(folder.join("a/b/c/keys")).unwrap();
+    second().write_public(&folder.join("a/b/c/keys/main.pem"));
+    comes_to(&mut client, &new, 200).await;
+    assert_eq!(ask(&mut client, &old).await, 401);
+}
+
 /// What `check --against` says of a file, without what it says of the file alone.
 fn against(gateway: &TestGateway, config: &Path) -> (Option<i32>, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jotgate"));
