@@ -63,13 +63,22 @@ fn ready(state: &AdminState) -> Answer {
         Phase::Starting => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting\n"),
         Phase::Ready => Answer {
             body: Bytes::from(format!(
-                "ready\nprocess {}\n{}",
+                "ready\nprocess {}\n{}{}",
                 std::process::id(),
+                failed_upgrades(state.metrics.failed_upgrades()),
                 state.live.snapshot().describe()
             )),
             ..Answer::text(StatusCode::OK, "")
         },
         Phase::Draining => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready: draining\n"),
+    }
+}
+
+/// A line, if there is something to say.
+fn failed_upgrades(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        _ => format!("failed upgrades {count}\n"),
     }
 }
 

@@ -12,6 +12,8 @@ mod operator;
 pub mod run;
 mod schema;
 mod service;
+mod signals;
+mod successor;
 pub mod token;
 mod upgrade;
 
@@ -23,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::crypto;
-use crate::observe::messages::{self, Color};
+use crate::observe::messages::{self, Style};
 
 /// A gateway that terminates TLS, verifies JWTs in front of any upstream, and forwards who the
 /// caller is in a header that nobody can forge.
@@ -85,12 +87,14 @@ struct ConfigArgs {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crypto::install();
-    let color = if colored(&io::stderr()) {
-        Color::Always
+    let style = if colored(&io::stderr()) {
+        Style::Colored
+    } else if service::has_journal() {
+        Style::Journal
     } else {
-        Color::Never
+        Style::Plain
     };
-    if let Err(error) = messages::init(&arguments.log, color) {
+    if let Err(error) = messages::init(&arguments.log, style) {
         return fail(&error, UNUSABLE);
     }
     let clock = Clock::system();

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use listenfd::ListenFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::handover::{HandoverError, Successor, hand_over};
-use super::{UNUSABLE, colored, fail, service};
+use super::handover::{HandoverError, Heir, hand_over};
+use super::signals::{Signals, Wish};
+use super::successor::{Predecessor, Role, Successor};
+use super::{FAILED, UNUSABLE, colored, fail, service};
 use crate::clock::Clock;
 use crate::config::SourceError;
 use crate::control::{self, ControlPlane, Resolver};
@@ -46,6 +47,14 @@ pub fn start(
 }
 
 pub(super) fn run(path: &Path) -> ExitCode {
+    // Before somebody puts another program in its place.
+    let program = program();
+    let successor = match Role::take(program.as_deref()) {
+        Ok(Role::First) => None,
+        Ok(Role::Successor(successor)) => Some(successor),
+        Ok(Role::Between) => return ExitCode::SUCCESS,
+        Err(error) => return fail(&error, FAILED),
+    };
     let loaded = match load(path) {
         Ok(loaded) => loaded,
         Err(error) => return report(&error),
@@ -53,7 +62,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
     for problem in loaded.problems.iter() {
         warn!("{}", problem.message);
     }
-    match serve(&loaded) {
+    match serve(&loaded, program.as_deref(), successor) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, UNUSABLE),
     }
@@ -76,32 +85,39 @@ pub(super) fn report(error: &LoadError) -> ExitCode {
     code
 }
 
-fn serve(loaded: &Loaded) -> Result<(), StartError> {
+fn serve(
+    loaded: &Loaded,
+    program: Option<&Path>,
+    successor: Option<Successor>,
+) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         // Before the first socket: a signal in between must not kill where it should drain.
         let mut signals = Signals::new()?;
-        // Before somebody puts another program in its place.
-        let program = program();
-        let (successor, sockets) = Successor::begin()?.unzip();
+        let sockets = match &successor {
+            Some(successor) => successor.sockets()?,
+            None => from_service_manager(),
+        };
         let surroundings = Surroundings {
             clock: Clock::system(),
             access_log: Box::new(observe::stdout()?),
-            inherited: Inherited::new(sockets.unwrap_or_else(from_service_manager)),
+            inherited: Inherited::new(sockets),
         };
         let (mut gateway, control) = start(loaded, surroundings, Resolver::system())?;
         announce(&gateway);
+        let predecessor = match successor {
+            Some(successor) => Some(successor.ready().await?),
+            None => None,
+        };
         service::ready();
-        if let Some(successor) = successor {
-            successor.ready()?;
-        }
         let pulse = gateway.take_pulse();
-        tokio::select! {
-            () = stop_at_signal(gateway, &control, &mut signals, program.as_deref()) => {}
-            () = service::keep_watched(pulse) => {}
-        }
+        let end = tokio::select! {
+            end = serve_on(&gateway, &control, &mut signals, program) => end,
+            never = service::keep_watched(pulse) => match never {},
+        };
+        drain(gateway, end, predecessor, &mut signals).await;
         Ok(())
     })
 }
@@ -141,111 +157,102 @@ fn announce(gateway: &Gateway) {
     }
 }
 
-/// Waits for a signal, drains, and ends; at once if a second signal comes. Until then, SIGHUP is a
-/// wish to look at the files, and SIGUSR2 one to let `program` take over, which is then what it
-/// ends by.
-pub(super) async fn stop_at_signal(
-    mut gateway: Gateway,
+/// Why a gateway stops serving.
+pub(super) enum End {
+    /// It was told to.
+    Stop,
+    /// Another process does it.
+    Succeeded(Heir),
+}
+
+/// Waits for a signal that ends it. Until then, SIGHUP is a wish to look at the files, and SIGUSR2
+/// one to let `program` take over.
+pub(super) async fn serve_on(
+    gateway: &Gateway,
     control: &ControlPlane,
     signals: &mut Signals,
     program: Option<&Path>,
-) {
-    // Someone who was just told to take over is told nothing else.
-    let mut patience = 1;
+) -> End {
     loop {
         match signals.next().await {
-            Wish::Stop => break,
+            Wish::Stop => return End::Stop,
             Wish::Reload => {
                 service::reloading();
                 tokio::select! {
                     () = control.reload() => service::ready(),
-                    () = signals.stop() => break,
+                    () = signals.stop() => return End::Stop,
                 }
             }
             Wish::Upgrade => {
                 let upgraded = tokio::select! {
                     biased;
-                    upgraded = upgrade(&gateway, program) => upgraded,
-                    () = signals.stop() => break,
+                    upgraded = upgrade(gateway, program) => upgraded,
+                    () = signals.stop() => return End::Stop,
                 };
                 match upgraded {
-                    Ok(process) => {
-                        info!(process, "another process has taken over, draining");
-                        service::succeeded_by(process);
-                        gateway.drain_beside_successor();
-                        patience = 2;
-                        break;
-                    }
+                    Ok(heir) => return End::Succeeded(heir),
                     Err(error) => {
                         let why = error.source().map(ToString::to_string).unwrap_or_default();
                         error!(%error, why, "not upgraded, this process goes on");
+                        gateway.metrics().count_failed_upgrade();
                     }
                 }
             }
         }
     }
-    if patience == 1 {
-        info!("draining; a second signal ends it at once");
-        service::stopping();
-        gateway.drain();
-    }
+}
+
+/// Lets what has begun come to its end, and ends; at once if a signal comes meanwhile. A process
+/// that this one has succeeded comes to its end before: whoever watches over both takes the end of
+/// this one for the end of all.
+pub(super) async fn drain(
+    mut gateway: Gateway,
+    end: End,
+    predecessor: Option<Predecessor>,
+    signals: &mut Signals,
+) {
+    let patience = match end {
+        End::Stop => {
+            info!("draining; a second signal ends it at once");
+            service::stopping();
+            gateway.drain();
+            1
+        }
+        End::Succeeded(mut heir) => {
+            info!(
+                process = heir.process,
+                "another process has taken over, draining"
+            );
+            service::succeeded_by(heir.process);
+            heir.is_known().await;
+            heir.outlive_us();
+            gateway.drain_beside_successor();
+            // Whoever asks all processes of a service to stop has not seen this one drain.
+            2
+        }
+    };
+    let ended = async {
+        gateway.ended().await;
+        if let Some(mut predecessor) = predecessor {
+            predecessor.gone().await;
+        }
+    };
     let impatient = async {
         for _ in 0..patience {
             signals.stop().await;
         }
     };
     tokio::select! {
-        () = gateway.ended() => info!("stopped"),
+        () = ended => info!("stopped"),
         () = impatient => warn!("ended at once"),
     }
 }
 
-async fn upgrade(gateway: &Gateway, program: Option<&Path>) -> Result<u32, HandoverError> {
+async fn upgrade(gateway: &Gateway, program: Option<&Path>) -> Result<Heir, HandoverError> {
     // What ends with the first process of a container is the container.
     let program = program.filter(|_| std::process::id() != 1);
     let program = program.ok_or(HandoverError::Unable)?;
     info!(program = %program.display(), "starting another process to take over");
     let sockets = gateway.sockets().map_err(HandoverError::Send)?;
     hand_over(program, &sockets).await
-}
-
-/// SIGTERM and SIGINT (Ctrl-C), which stop, SIGHUP and SIGUSR2.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    user: Signal,
-}
-
-impl Signals {
-    /// From now on these signals do not kill.
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            user: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
-            _ = self.user.recv() => Wish::Upgrade,
-        }
-    }
-
-    async fn stop(&mut self) {
-        while self.next().await != Wish::Stop {}
-    }
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Stop,
-    Reload,
-    Upgrade,
 }

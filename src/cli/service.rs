@@ -1,10 +1,27 @@
 //! What a service manager is told (sd_notify(3)), if there is one that listens.
 
+use std::convert::Infallible;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
 use sd_notify::NotifyState;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error};
 
 use crate::server::Pulse;
+
+/// Whether standard error goes to the journal as it is (systemd.exec(5), `JOURNAL_STREAM`).
+pub(super) fn has_journal() -> bool {
+    let stderr = io::stderr().as_fd().try_clone_to_owned();
+    let metadata = stderr.and_then(|stderr| File::from(stderr).metadata());
+    let named = std::env::var("JOURNAL_STREAM");
+    match (named, metadata) {
+        (Ok(named), Ok(metadata)) => named == format!("{}:{}", metadata.dev(), metadata.ino()),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
 
 /// Requests are welcome.
 pub(super) fn ready() {
@@ -29,8 +46,9 @@ pub(super) fn succeeded_by(process: u32) {
     tell(&[NotifyState::MainPid(process), NotifyState::Watchdog]);
 }
 
-/// Tells the watchdog again and again that all workers are alive, while they are. Never ends.
-pub(super) async fn keep_watched(pulse: Option<Pulse>) {
+/// Tells the watchdog again and again that all workers are alive, while they are. Never ends, but is
+/// to be ended when the drain begins: workers may end then, and nobody watches any more.
+pub(super) async fn keep_watched(pulse: Option<Pulse>) -> Infallible {
     let (Some(mut pulse), Some(patience)) = (pulse, sd_notify::watchdog_enabled()) else {
         return std::future::pending().await;
     };

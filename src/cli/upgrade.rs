@@ -39,8 +39,9 @@ pub(super) enum UpgradeError {
 /// # Errors
 /// [`UpgradeError`].
 pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeError> {
-    let old = serving(config).map_err(UpgradeError::NotRunning)?;
-    let old = old.ok_or(UpgradeError::Unnamed)?;
+    let before = serving(config).map_err(UpgradeError::NotRunning)?;
+    let before = before.ok_or(UpgradeError::Unnamed)?;
+    let old = before.process;
     if !is_ours(old) {
         return Err(UpgradeError::Foreign(old));
     }
@@ -50,11 +51,13 @@ pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeErro
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         // Until it is over, either of them may answer.
-        if let Ok(Some(new)) = serving(config)
-            && new != old
-        {
-            writeln!(out, "process {new} has taken over from {old}")?;
-            return Ok(());
+        match serving(config) {
+            Ok(Some(Serving { process, .. })) if process != old => {
+                writeln!(out, "process {process} has taken over from {old}")?;
+                return Ok(());
+            }
+            Ok(Some(now)) if now.failures > before.failures => break,
+            Ok(_) | Err(_) => {}
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -73,10 +76,23 @@ fn is_ours(process: u32) -> bool {
 }
 
 /// The process that answers the operator.
-fn serving(config: &Path) -> Result<Option<u32>, Unhealthy> {
+struct Serving {
+    process: u32,
+    /// How many upgrades of it came to nothing.
+    failures: u64,
+}
+
+fn serving(config: &Path) -> Result<Option<Serving>, Unhealthy> {
     let text = health::readyz(config)?;
-    let mut lines = text.lines();
-    Ok(lines.find_map(|line| line.strip_prefix("process ")?.parse().ok()))
+    let number = |name: &str| {
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.parse().ok())
+    };
+    let process = number("process ").and_then(|process| u32::try_from(process).ok());
+    Ok(process.map(|process| Serving {
+        process,
+        failures: number("failed upgrades ").unwrap_or(0),
+    }))
 }
 
 /// A little longer than the gateway waits for its successor.

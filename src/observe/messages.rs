@@ -6,14 +6,15 @@
 use std::fmt::{self, Write};
 use std::io;
 
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::set_global_default;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
 
 /// Starts writing messages to standard error; to be called once, before the first of them.
 ///
@@ -24,19 +25,22 @@ use tracing_subscriber::prelude::*;
 /// # Errors
 /// [`MessagesError::Filter`] names the part that is not understood;
 /// [`MessagesError::AlreadyStarted`] on a second call.
-pub fn init(filter: &str, color: Color) -> Result<(), MessagesError> {
+pub fn init(filter: &str, style: Style) -> Result<(), MessagesError> {
     let targets = parse_filter(filter)?;
-    set_global_default(subscriber(targets, color, io::stderr))
+    set_global_default(subscriber(targets, style, io::stderr))
         .map_err(|_| MessagesError::AlreadyStarted)
 }
 
-/// Whether levels are coloured.
+/// How levels are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Color {
+pub enum Style {
     /// With the terminal's escape sequences.
-    Always,
+    Colored,
     /// Plain text.
-    Never,
+    Plain,
+    /// With the priority in front that a journal takes from a line (sd-daemon(3)), so that
+    /// `journalctl -p err` finds errors.
+    Journal,
 }
 
 /// Why messages could not be started.
@@ -83,7 +87,7 @@ fn parse_filter(filter: &str) -> Result<Targets, MessagesError> {
     Ok(targets)
 }
 
-fn subscriber<W>(targets: Targets, color: Color, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(targets: Targets, style: Style, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -94,10 +98,46 @@ where
         write!(Escaped(out), "{value:?}")
     });
     let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(color == Color::Always)
+        .with_ansi(style == Style::Colored)
         .fmt_fields(fields.delimited(" "))
-        .with_writer(writer);
+        .with_writer(writer)
+        .map_event_format(|lines| Prioritized {
+            lines,
+            is_for_journal: style == Style::Journal,
+        });
     tracing_subscriber::registry().with(targets).with(lines)
+}
+
+/// Lines with a priority in front, where a journal wants it.
+struct Prioritized<F> {
+    lines: F,
+    is_for_journal: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Prioritized<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if self.is_for_journal {
+            // syslog(3): LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG.
+            let priority = match *event.metadata().level() {
+                Level::ERROR => 3,
+                Level::WARN => 4,
+                Level::INFO => 6,
+                Level::DEBUG | Level::TRACE => 7,
+            };
+            write!(out, "<{priority}>")?;
+        }
+        self.lines.format_event(context, out, event)
+    }
 }
 
 /// Passes on what is printable and escapes the rest: controls, separators of lines, format
@@ -133,7 +173,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing::{Level, debug, info, warn};
+    use tracing::{debug, error, info, trace, warn};
 
     use super::*;
 
@@ -152,10 +192,14 @@ mod tests {
 
     /// What `speak` makes a subscriber with `filter` write.
     fn written(filter: &str, speak: impl FnOnce()) -> String {
+        written_in(Style::Plain, filter, speak)
+    }
+
+    fn written_in(style: Style, filter: &str, speak: impl FnOnce()) -> String {
         let memory = Memory::default();
         let writer = memory.clone();
         let targets = parse_filter(filter).unwrap();
-        let subscriber = subscriber(targets, Color::Never, move || writer.clone());
+        let subscriber = subscriber(targets, style, move || writer.clone());
         tracing::subscriber::with_default(subscriber, speak);
         let bytes = memory.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -184,6 +228,25 @@ mod tests {
             tracing::error!(target: "h2::proto", "theirs");
         });
         assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn a_journal_is_told_how_much_a_line_matters() {
+        let speak = || {
+            error!("<0>an error");
+            warn!("a warning");
+            info!("a note");
+            debug!("a detail");
+            trace!("a trifle");
+        };
+        let text = written_in(Style::Journal, "trace", speak);
+        let first: Vec<&str> = text.lines().map(|line| &line[..4]).collect();
+        assert_eq!(first, ["<3>2", "<4>2", "<6>2", "<7>2", "<7>2"]);
+        assert!(
+            written("trace", speak)
+                .lines()
+                .all(|line| line.starts_with('2'))
+        );
     }
 
     #[test]

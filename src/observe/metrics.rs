@@ -37,6 +37,7 @@ pub struct Metrics {
     token_misses: Counter,
     pub(super) access_log_dropped: Counter,
     panics: Counter,
+    failed_upgrades: Counter,
     upstreams: UpstreamTable,
     reloads: Arc<ReloadMetrics>,
     inventory: Arc<CurrentInventory>,
@@ -61,6 +62,7 @@ impl Metrics {
             token_misses: token_lookups("miss"),
             access_log_dropped: Counter::default(),
             panics: Counter::default(),
+            failed_upgrades: Counter::default(),
             upstreams: UpstreamTable::default(),
             reloads: Arc::default(),
             inventory: Arc::default(),
@@ -121,6 +123,16 @@ impl Metrics {
             TokenLookup::Hit => self.token_hits.inc(),
             TokenLookup::Miss => self.token_misses.inc(),
         };
+    }
+
+    /// Counts an upgrade that came to nothing.
+    pub fn count_failed_upgrade(&self) {
+        self.failed_upgrades.inc();
+    }
+
+    /// How many upgrades came to nothing.
+    pub fn failed_upgrades(&self) -> u64 {
+        self.failed_upgrades.get()
     }
 
     /// Counts a panic that was caught.
@@ -226,6 +238,11 @@ impl Metrics {
             self.access_log_dropped.clone(),
         );
         table.register("panics", "Panics caught", self.panics.clone());
+        table.register(
+            "failed_upgrades",
+            "Upgrades to a process that did not get ready",
+            self.failed_upgrades.clone(),
+        );
         self.upstreams.register(table);
         self.reloads.register(table);
         table.register("ready", "Whether new requests are welcome", readiness);

@@ -5,9 +5,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::net::UnixDatagram;
+use tokio::net::{TcpStream, UnixDatagram};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -32,6 +32,16 @@ async fn process_of(process: &Process) -> Option<u32> {
     let text = answer.text();
     let line = text.lines().find(|line| line.starts_with("process "))?;
     line.split(' ').nth(1)?.parse().ok()
+}
+
+/// Waits until a process has ended, whether somebody has asked how or not.
+async fn is_gone(process: u32) {
+    let ended = async {
+        while Path::new(&format!("/proc/{process}/fd/0")).exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("it stays");
 }
 
 /// Sends requests on connections of its own, a few on each, until it is over. Every one must be
@@ -81,12 +91,7 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
         };
         let next = timeout(PATIENCE, replaced).await.expect("nobody took over");
         // The old one drains and ends.
-        let ended = async {
-            while Path::new(&format!("/proc/{current}/fd/0")).exists() {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, ended).await.expect("the old one stays");
+        is_gone(current).await;
         generations.push(next);
     }
     is_over.store(true, Ordering::Relaxed);
@@ -98,16 +103,33 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
     process.signal_to(*generations.last().unwrap(), "TERM");
 }
 
+/// What `jotgate upgrade` says of it, in less time than a gateway waits for its successor.
+async fn upgrade(config: &Path) -> std::process::Output {
+    let mut command = std::process::Command::new(JOTGATE);
+    command.args(["upgrade", "--config"]).arg(config);
+    let upgraded = tokio::task::spawn_blocking(move || command.output().unwrap());
+    timeout(PATIENCE, upgraded).await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn an_upgrade_to_something_that_does_not_start_changes_nothing() {
     let upstream = Upstream::start().await;
     let process = Process::start(start(&upstream, 1), "info");
     let config = process.folder().join("jotgate.toml");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, "nonsense").unwrap();
+    std::fs::write(&config, format!("{text}\n[nonsense]\n")).unwrap();
     process.wait_for("not applied");
-    process.signal("USR2");
+    let said = upgrade(&config).await;
+    assert!(!said.status.success());
     process.wait_for("not upgraded, this process goes on");
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("is still the one that serves"), "{said}");
+    let metrics = H1::plain(process.admin).await.get("/metrics", &[]).await;
+    assert!(
+        metrics
+            .text()
+            .contains("\njotgate_failed_upgrades_total 1\n")
+    );
     let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
     assert_eq!(connect.await.get("/public/x", &[]).await.status, 200);
     std::fs::write(&config, text).unwrap();
@@ -146,14 +168,7 @@ async fn the_command_waits_until_another_process_answers() {
     let process = Process::start(start(&upstream, 1), "info");
     let first = process_of(&process).await.unwrap();
     let config = process.folder().join("jotgate.toml");
-    let upgrade = tokio::task::spawn_blocking(move || {
-        std::process::Command::new(env!("CARGO_BIN_EXE_jotgate"))
-            .args(["upgrade", "--config"])
-            .arg(config)
-            .output()
-            .unwrap()
-    });
-    let output = upgrade.await.unwrap();
+    let output = upgrade(&config).await;
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
     let second = process_of(&process).await.unwrap();
@@ -203,14 +218,105 @@ async fn a_service_manager_is_told_of_every_step() {
     heard("READY=1").await;
     let first = process_of(&process).await.unwrap();
     process.signal("USR2");
-    heard("READY=1").await;
-    let second = heard("MAINPID=").await;
+    // Nothing of the new one before it is known: from strangers a manager takes no word.
+    let second = heard("").await;
+    let second = if second == "WATCHDOG=1" {
+        heard("").await
+    } else {
+        second
+    };
     let second: u32 = second.trim_start_matches("MAINPID=").parse().unwrap();
     assert_ne!(first, second);
+    heard("READY=1").await;
     process.wait_for("stopped");
     heard("WATCHDOG=1").await;
     process.signal_to(second, "TERM");
     heard("STOPPING=1").await;
+}
+
+/// Sends a request that the upstream does not answer yet. Returns who waits for the answer, and who
+/// has to give it.
+async fn keep_busy(process: &Process, upstream: &Stage) -> (H1, H1<TcpStream>) {
+    let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+    let mut client = connect.await;
+    client
+        .send("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    (client, line)
+}
+
+#[tokio::test]
+async fn the_new_process_is_nobodys_child_and_stays_until_the_old_one_is_gone() {
+    for is_patient in [true, false] {
+        let upstream = Stage::open().await;
+        let [https, http, admin] = free_ports();
+        let start = Start::to(&upstream.url()).ports(https, http, admin);
+        let process = Process::start(start, "info");
+        let (mut client, mut line) = keep_busy(&process, &upstream).await;
+        let first = process_of(&process).await.unwrap();
+        process.signal("USR2");
+        let said = process.wait_for("taken over");
+        let (_, second) = said.split_once("process=").unwrap();
+        let second: u32 = second.trim().parse().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{second}/status")).unwrap();
+        let parent = format!("PPid:\t{first}\n");
+        assert!(!status.contains(&parent), "the old one's: {status}");
+        process.signal_to(second, "TERM");
+        process.wait_for("draining; a second signal");
+        // Its own work is done: nobody listens any more.
+        while TcpStream::connect(process.admin).await.is_ok() {}
+        if is_patient {
+            line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            assert_eq!(client.answer().await.text(), "ok");
+            process.wait_for("stopped");
+            process.wait_for("stopped");
+        } else {
+            process.signal_to(second, "TERM");
+            process.wait_for("ended at once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_asked_for_during_a_reload_is_not_forgotten() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(start(&upstream, 1), "info");
+    process.signal("HUP");
+    process.signal("USR2");
+    process.wait_for("nothing has changed");
+    process.wait_for("taken over");
+    process.wait_for("stopped");
+    let second = process_of(&process).await.unwrap();
+    process.signal_to(second, "TERM");
+}
+
+#[tokio::test]
+async fn a_worker_that_has_drained_does_not_stand_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let _manager = UnixDatagram::bind(&path).unwrap();
+    let upstream = Stage::open().await;
+    let start = Start::to(&upstream.url()).extra("[server]\nworkers = 2\n");
+    let process = Process::start_as_service(start, &path, Duration::from_millis(40));
+    let (mut client, mut line) = keep_busy(&process, &upstream).await;
+    process.signal("TERM");
+    process.wait_for("draining; a second signal");
+    // As long as a watchdog would have asked more than once.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(100) {
+        let answer = H1::plain(process.admin).await.get("/readyz", &[]).await;
+        assert_eq!(answer.status, 503);
+    }
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(client.answer().await.text(), "ok");
+    process.wait_for("stopped");
+    let written = process.end();
+    let (_, since) = written.split_once("draining; a second signal").unwrap();
+    assert!(!since.contains("stands still"), "{since}");
 }
 
 /// Puts a script in the place of what a link leads to.
@@ -248,13 +354,7 @@ async fn a_stop_during_an_upgrade_ends_the_new_process_and_drains() {
     let [https, http, admin] = free_ports();
     let start = Start::to(&upstream.url()).ports(https, http, admin);
     let process = Process::start_from(&link, start);
-    let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
-    let mut client = connect.await;
-    client
-        .send("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
-    let mut line = upstream.enter().await;
-    line.head_text().await;
+    let (mut client, mut line) = keep_busy(&process, &upstream).await;
     replace(&link, "echo \"I am $$ and never ready\" >&2; exec sleep 60");
     process.signal("USR2");
     let said = process.wait_for("never ready");
@@ -265,5 +365,5 @@ async fn a_stop_during_an_upgrade_ends_the_new_process_and_drains() {
         .await;
     assert_eq!(client.answer().await.text(), "ok");
     process.wait_for("stopped");
-    assert!(!Path::new("/proc").join(successor).exists());
+    is_gone(successor.parse().unwrap()).await;
 }

@@ -17,7 +17,8 @@ use crate::control::Resolver;
 use crate::observe;
 use crate::server::{Inherited, StartError, Surroundings};
 
-use super::run::{self, LoadError, Signals, stop_at_signal};
+use super::run::{self, LoadError, drain, serve_on};
+use super::signals::Signals;
 use super::{UNUSABLE, fail};
 use folder::{DemoFolder, FolderError, Ports};
 
@@ -82,7 +83,8 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
         drop(held);
         let (gateway, control) = run::start(&loaded, surroundings, Resolver::system())?;
         io::stdout().write_all(introduction(&folder, ports).as_bytes())?;
-        stop_at_signal(gateway, &control, &mut signals, None).await;
+        let end = serve_on(&gateway, &control, &mut signals, None).await;
+        drain(gateway, end, None, &mut signals).await;
         Ok(())
     })
 }
