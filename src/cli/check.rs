@@ -36,7 +36,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut dyn Write) -> ExitCode {
     if !loaded.problems.is_empty() {
         let shown = loaded
             .problems
-            .render(&loaded.source, colored(&io::stderr()));
+            .render(&loaded.file.source, colored(&io::stderr()));
         let _ = writeln!(io::stderr(), "{shown}");
     }
     if let Err(error) = describe(&loaded, Clock::system().numeric_date(), out) {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut dyn Write) -> ExitCode {
 /// The output's.
 pub(super) fn describe(loaded: &Loaded, now: NumericDate, out: &mut dyn Write) -> io::Result<()> {
     let snapshot = &loaded.snapshot;
-    writeln!(out, "{} is good", loaded.source.path.display())?;
+    writeln!(out, "{} is good", loaded.file.source.path.display())?;
     writeln!(out, "\nroutes, in the order they are tried")?;
     for (shape, route) in snapshot.routes.iter_in_order() {
         describe_route(&shape, route, out)?;
@@ -70,7 +70,7 @@ pub(super) fn describe(loaded: &Loaded, now: NumericDate, out: &mut dyn Write) -
     if !snapshot.issuers.is_empty() {
         writeln!(out, "\nissuers")?;
     }
-    for (issuer, configured) in snapshot.issuers.iter().zip(&loaded.config.issuers) {
+    for (issuer, configured) in snapshot.issuers.iter().zip(&loaded.file.config.issuers) {
         writeln!(
             out,
             "  {}: iss {:?}, aud {}, leeway {:?}",

@@ -27,7 +27,7 @@ pub use crate::control::{LoadError, Loaded};
 /// # Errors
 /// [`LoadError`] with every problem there is.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    control::load(path, None)
+    control::load(path)
 }
 
 /// Starts a gateway, and what goes on beside it.
@@ -40,7 +40,7 @@ pub fn start(
     resolver: Resolver,
 ) -> Result<(Gateway, ControlPlane), StartError> {
     let live = Live::new(loaded.snapshot.clone());
-    let gateway = Gateway::start(&loaded.config, &live, surroundings)?;
+    let gateway = Gateway::start(&loaded.file.config, &live, surroundings)?;
     let metrics = gateway.metrics().clone();
     let control = ControlPlane::start(loaded, live, metrics, resolver)?;
     Ok((gateway, control))
@@ -71,7 +71,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
 /// Shows why a configuration cannot be used, on stderr.
 pub(super) fn report(error: &LoadError) -> ExitCode {
     if let LoadError::Problems { problems, file, .. } = error {
-        let shown = problems.render(file, colored(&io::stderr()));
+        let shown = problems.render(&file.source, colored(&io::stderr()));
         let _ = io::stderr().write_all(shown.as_bytes());
         return ExitCode::from(UNUSABLE);
     }

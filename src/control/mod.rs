@@ -15,13 +15,14 @@ use tokio::sync::watch::{Receiver, channel};
 use tokio::sync::{Notify, oneshot};
 use tracing::error;
 
+use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::snapshot::Live;
 
 use reload::{Reloader, Wishes};
 use resolve::{Resolved, keep_resolved};
 
-pub use load::{LoadError, Loaded, load};
+pub use load::{ConfigFile, LoadError, Loaded, load};
 pub use resolve::Resolver;
 
 /// The running control plane. It ends when it is dropped.
@@ -56,7 +57,7 @@ impl ControlPlane {
         let asked = Arc::new(Notify::new());
         let (resolved, wanted) = channel(Resolved {
             targets: loaded.snapshot.targets.clone(),
-            every: loaded.config.resolve,
+            every: loaded.file.config.resolve,
         });
         let (answer, answered) = channel(0);
         let wishes = Wishes {
@@ -64,7 +65,10 @@ impl ControlPlane {
             answer,
         };
         let alarm = Alarm(metrics.clone());
-        let reloader = Reloader::new(loaded, live, metrics, resolved, wishes);
+        let loaded = loaded.clone();
+        metrics
+            .reloads()
+            .begin(Clock::system().numeric_date().seconds());
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -72,6 +76,8 @@ impl ControlPlane {
                 // A large reload must not take its turn from a worker's. Where that cannot be
                 // had, it is as fair as others.
                 let _ = rustix::process::nice(LESS_URGENT);
+                // Here, so that the thread that hears of changed files is no more urgent.
+                let reloader = Reloader::new(loaded, live, metrics, resolved, wishes);
                 runtime.block_on(async {
                     tokio::select! {
                         _ = stopped => {}

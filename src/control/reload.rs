@@ -15,23 +15,22 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use super::inputs::{Fingerprint, Inputs};
-use super::load::{LoadError, Loaded, load};
+use super::load::{ConfigFile, LoadError, Loaded, Previous, load_after};
 use super::resolve::Resolved;
 use super::watch::Watch;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Live;
 
 /// The one who puts snapshots into force.
 pub(super) struct Reloader {
-    file: PathBuf,
+    path: PathBuf,
     live: Live,
     metrics: Arc<Metrics>,
     /// Whose addresses are looked up.
     resolved: watch::Sender<Resolved>,
     /// What the process was started with; some of it stays so until the end.
-    started: Config,
+    started: Arc<ConfigFile>,
     poll: Duration,
     /// Told by the file system.
     changed: Arc<Notify>,
@@ -40,6 +39,8 @@ pub(super) struct Reloader {
     inputs: Inputs,
     watch: Watch,
     /// What is in force.
+    file: Arc<ConfigFile>,
+    /// What that was loaded from.
     applied: (Inputs, Fingerprint),
     /// What was looked at last.
     tried: Fingerprint,
@@ -78,7 +79,7 @@ enum Cause {
 impl Reloader {
     /// For what was just loaded and is in force.
     pub(super) fn new(
-        loaded: &Loaded,
+        loaded: Loaded,
         live: Live,
         metrics: Arc<Metrics>,
         resolved: watch::Sender<Resolved>,
@@ -87,20 +88,20 @@ impl Reloader {
         let changed = Arc::new(Notify::new());
         // What has changed since it was loaded is seen by the first look.
         changed.notify_one();
-        metrics.reloads().begin(now());
         Self {
-            file: loaded.source.path.clone(),
+            path: loaded.file.source.path.clone(),
             live,
             metrics,
             resolved,
-            started: loaded.config.clone(),
-            poll: loaded.config.reload.poll,
+            started: loaded.file.clone(),
+            poll: loaded.file.config.reload.poll,
             watch: Watch::over(&loaded.inputs, changed.clone()),
             changed,
             wishes,
             inputs: loaded.inputs.clone(),
-            applied: (loaded.inputs.clone(), loaded.fingerprint.clone()),
+            file: loaded.file,
             tried: loaded.fingerprint.clone(),
+            applied: (loaded.inputs, loaded.fingerprint),
             trouble: Trouble::None,
             has_replaced: false,
         }
@@ -173,7 +174,12 @@ impl Reloader {
         }
         let previous = self.live.snapshot();
         let begun = Instant::now();
-        let outcome = match load(&self.file, Some(&previous)) {
+        let known = Previous {
+            file: &self.file,
+            snapshot: &previous,
+            seen: (&self.inputs, &seen),
+        };
+        let outcome = match load_after(&self.path, Some(&known)) {
             Ok(loaded) if loaded.fingerprint == self.applied.1 => self.as_it_was(loaded, cause),
             Ok(loaded) => self.apply(loaded, begun),
             Err(error @ LoadError::Unsteady) => {
@@ -214,21 +220,20 @@ impl Reloader {
 
     fn apply(&mut self, loaded: Loaded, begun: Instant) -> Reload {
         let Loaded {
-            config,
+            file,
             snapshot,
             problems,
-            source,
             inputs,
             fingerprint,
         } = loaded;
         let previous = self.live.snapshot();
         let generation = snapshot.generation;
-        let changes = snapshot.changes_since(&previous);
+        let changes = snapshot.changes_since(&previous, Arc::ptr_eq(&file, &self.file));
         self.metrics.publish(snapshot.inventory());
         // Ignored if nobody looks up anything any more: then the process is about to end.
         let _ = self.resolved.send(Resolved {
             targets: snapshot.targets.clone(),
-            every: config.resolve,
+            every: file.config.resolve,
         });
         let kept: HashSet<_> = snapshot.targets.iter().map(Arc::as_ptr).collect();
         self.live.publish(snapshot);
@@ -240,10 +245,13 @@ impl Reloader {
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         info!(generation, took_ms, %changes, "configuration applied");
         for problem in problems.iter() {
-            let at = place(&source.path, problem.place.as_ref().map(|p| source.line(p)));
+            let at = place(
+                &self.path,
+                problem.place.as_ref().map(|p| file.source.line(p)),
+            );
             warn!(at, "{}", problem.message);
         }
-        let waiting = config.needs_restart(&self.started);
+        let waiting = file.config.needs_restart(&self.started.config);
         if !waiting.is_empty() {
             let settings = waiting.join(", ");
             warn!(
@@ -251,7 +259,8 @@ impl Reloader {
                 "these changes need a restart; all others are in force"
             );
         }
-        self.poll = config.reload.poll;
+        self.poll = file.config.reload.poll;
+        self.file = file;
         self.settled(inputs, fingerprint);
         Reload::Applied
     }
@@ -302,9 +311,9 @@ fn told(error: &LoadError) -> Vec<(String, String)> {
         LoadError::Problems { problems, file, .. } => problems
             .errors()
             .map(|problem| {
-                let line = problem.place.as_ref().map(|place| file.line(place));
+                let line = problem.place.as_ref().map(|place| file.source.line(place));
                 let message = [std::slice::from_ref(&problem.message), &problem.help].concat();
-                (place(&file.path, line), message.join("; "))
+                (place(&file.source.path, line), message.join("; "))
             })
             .collect(),
         LoadError::Unreadable(error) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Snapshot;
 use crate::keys::Key;
-use crate::route::{Access, Route};
+use crate::route::{Access, Route, Shape};
 
 /// What was added, removed and changed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -70,23 +70,41 @@ impl fmt::Display for Changes {
 const SHOWN: usize = 20;
 
 impl Snapshot {
-    /// What is different from an earlier one of the same process.
-    pub fn changes_since(&self, earlier: &Self) -> Changes {
+    /// What is different from an earlier one of the same process, which may be `of_same_file`, as
+    /// when a key has changed.
+    pub fn changes_since(&self, earlier: &Self, of_same_file: bool) -> Changes {
         // A secret has no mark that may be shown; one that is the same is the very same.
         let mark = |secret: &Arc<Key>| format!("{:p}", Arc::as_ptr(secret));
-        Changes::between(&earlier.contents_with(mark), &self.contents_with(mark))
+        let were = earlier.routes.iter_in_order();
+        let are = self.routes.iter_in_order();
+        let (were, are): (Vec<_>, Vec<_>) = if of_same_file {
+            // A route can differ by no more than the files that its upstream is known by.
+            let pairs = were.zip(are);
+            let changed = pairs.filter(|(was, is)| !Arc::ptr_eq(&was.1.target, &is.1.target));
+            changed.unzip()
+        } else {
+            (were.collect(), are.collect())
+        };
+        Changes::between(
+            &earlier.contents_with(were, mark),
+            &self.contents_with(are, mark),
+        )
     }
 
     /// Every route, issuer, key, certificate and group of settings by its name, with all that
     /// makes it what it is. Two secrets cannot be told apart.
     pub fn contents(&self) -> BTreeMap<String, String> {
-        self.contents_with(|_| String::new())
+        self.contents_with(self.routes.iter_in_order(), |_| String::new())
     }
 
-    fn contents_with(&self, secret: impl Fn(&Arc<Key>) -> String) -> BTreeMap<String, String> {
+    fn contents_with<'a>(
+        &'a self,
+        routes: impl IntoIterator<Item = (Shape<'a>, &'a Arc<Route>)>,
+        secret: impl Fn(&Arc<Key>) -> String,
+    ) -> BTreeMap<String, String> {
         let mut contents = BTreeMap::new();
         let mut add = |name: String, what: String| contents.insert(name, what);
-        for (shape, route) in self.routes.iter_in_order() {
+        for (shape, route) in routes {
             let (host, methods) = (shape.host, shape.methods);
             let what = format!("{host:?} {methods:?} {}", described(route));
             add(format!("route {}", route.name), what);

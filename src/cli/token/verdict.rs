@@ -34,7 +34,7 @@ impl Verdict {
             .snapshot
             .issuers
             .iter()
-            .zip(&loaded.config.issuers)
+            .zip(&loaded.file.config.issuers)
             .map(|(issuer, configured)| Accepted {
                 issuer: issuer.clone(),
                 audiences: configured.audiences.as_slice().into(),
