@@ -102,7 +102,7 @@ fn serve(
         };
         let surroundings = Surroundings {
             clock: Clock::system(),
-            access_log: Box::new(observe::stdout()?),
+            access_log: observe::stdout()?,
             inherited: Inherited::new(sockets),
         };
         let (mut gateway, control) = start(loaded, surroundings, Resolver::system())?;

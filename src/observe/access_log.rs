@@ -3,9 +3,12 @@
 //! A request never waits for the log. A queue that is full, in pieces or in bytes, and a sink that
 //! fails cost lines, and every lost line is counted. Only the writer thread touches the sink.
 
+mod whole_lines;
+
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -17,13 +20,20 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::warn;
 
 use super::{LogFormat, Metrics};
+use whole_lines::WholeLines;
 
 /// Standard output without the buffer of [`io::stdout`], which would hide what could not be written.
 ///
 /// # Errors
 /// When standard output is closed or no file descriptor is left.
-pub fn stdout() -> io::Result<File> {
-    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+pub fn stdout() -> io::Result<Box<dyn Write + Send>> {
+    let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let kind = file.metadata()?.file_type();
+    Ok(if kind.is_fifo() || kind.is_socket() {
+        Box::new(WholeLines(file))
+    } else {
+        Box::new(file)
+    })
 }
 
 /// Where workers leave their lines; clones share one queue.
