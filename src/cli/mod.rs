@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => return check::run(&args, &mut out),
         Command::Health(args) => health::run(&args.config).map_err(|error| fail(&error, FAILED)),
         Command::Upgrade(args) => {
-            upgrade::run(&args.config, &mut out).map_err(|error| fail(&error, FAILED))
+            upgrade::run(&args.config, &mut out).map_err(|error| fail(&error, error.code()))
         }
         Command::Keys(command) => command
             .run(&clock, &mut out)

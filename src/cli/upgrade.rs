@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::health::{self, Unhealthy};
+use super::{FAILED, UNUSABLE};
 
 /// Why there is no other process.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,16 @@ pub(super) enum UpgradeError {
     /// The result cannot be told.
     #[error("cannot write")]
     Output(#[from] io::Error),
+}
+
+impl UpgradeError {
+    /// The exit code: whether the gateway has tried at all.
+    pub(super) const fn code(&self) -> u8 {
+        match self {
+            Self::NotRunning(_) | Self::Unnamed | Self::Foreign(_) | Self::Signal(..) => UNUSABLE,
+            Self::Failed(_) | Self::Output(_) => FAILED,
+        }
+    }
 }
 
 /// Asks the gateway of a configuration to start what stands now where it was started from.
@@ -104,6 +115,8 @@ pub(super) const EXAMPLES: &str = "\
 The running process starts the program that stands now where it was started from, with the same
 arguments, hands it the listening sockets, and drains once the new one is ready. If the new one
 does not get ready, nothing changes. [listen] admin must be there.
+
+Exit code 0 if another process serves now, 1 if the old one does, and 2 if there was nobody to ask.
 
 Examples:
   install -m 0755 jotgate-new /usr/bin/jotgate && jotgate upgrade --config /etc/jotgate/jotgate.toml";

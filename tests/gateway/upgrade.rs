@@ -120,7 +120,7 @@ async fn an_upgrade_to_something_that_does_not_start_changes_nothing() {
     std::fs::write(&config, format!("{text}\n[nonsense]\n")).unwrap();
     process.wait_for("not applied");
     let said = upgrade(&config).await;
-    assert!(!said.status.success());
+    assert_eq!(said.status.code(), Some(1));
     process.wait_for("not upgraded, this process goes on");
     let said = String::from_utf8(said.stderr).unwrap();
     assert!(said.contains("is still the one that serves"), "{said}");
@@ -134,6 +134,16 @@ async fn an_upgrade_to_something_that_does_not_start_changes_nothing() {
     assert_eq!(connect.await.get("/public/x", &[]).await.status, 200);
     std::fs::write(&config, text).unwrap();
     process.wait_for("the files are as they were");
+}
+
+#[tokio::test]
+async fn the_command_says_by_its_code_that_there_was_nobody_to_ask() {
+    let upstream = Upstream::start().await;
+    let start = start(&upstream, 1);
+    let said = upgrade(&start.write()).await;
+    assert_eq!(said.status.code(), Some(2));
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("no gateway is running"), "{said}");
 }
 
 #[tokio::test]
