@@ -20,6 +20,9 @@ pub(super) struct CheckArgs {
     /// The configuration file; paths in it are relative to its folder.
     #[arg(long, short, default_value = "jotgate.toml", value_name = "FILE")]
     config: PathBuf,
+    /// Says nothing of a file that is good, but for warnings.
+    #[arg(long, short)]
+    quiet: bool,
     /// Also tells what the file would change of the gateway that runs, and answers the operator
     /// at this address [default: that of `admin` in the file]
     #[arg(long, value_name = "ADDRESS")]
@@ -39,7 +42,9 @@ pub(super) fn run(args: &CheckArgs, out: &mut dyn Write) -> ExitCode {
             .render(&loaded.file.source, colored(&io::stderr()));
         let _ = writeln!(io::stderr(), "{shown}");
     }
-    if let Err(error) = describe(&loaded, Clock::system().numeric_date(), out) {
+    if !args.quiet
+        && let Err(error) = describe(&loaded, Clock::system().numeric_date(), out)
+    {
         return super::fail(&error, super::FAILED);
     }
     let address = match args.against {

@@ -43,103 +43,119 @@ pub(super) enum HandoverError {
     TimedOut,
 }
 
-/// The process that is ready to take our place.
+/// The process that is to take our place. Dropped before it is ready, it ends.
 #[derive(Debug)]
 pub(super) struct Heir {
-    /// Its process id.
-    pub(super) process: u32,
+    /// The one that starts it, and ends.
+    between: Child,
+    /// Its process id, once it is there.
+    process: Option<u32>,
     link: UnixStream,
+    is_ready: bool,
 }
 
 impl Heir {
+    /// Starts `program`.
+    ///
+    /// # Errors
+    /// [`HandoverError::Start`].
+    pub(super) fn start(program: &Path) -> Result<Self, HandoverError> {
+        let failed = |error| HandoverError::Start(program.to_owned(), error);
+        let (link, theirs) = UnixStream::pair().map_err(failed)?;
+        let theirs = theirs.into_std().map_err(failed)?;
+        theirs.set_nonblocking(false).map_err(failed)?;
+        let between = Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(TAKES_OVER, BETWEEN)
+            // What a service manager had meant for us. Its watchdog goes on to watch, whoever it is.
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .env_remove("WATCHDOG_PID")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        Ok(Self {
+            between,
+            process: None,
+            link,
+            is_ready: false,
+        })
+    }
+
+    /// Gives it these sockets, and waits until it is ready. Returns its process id.
+    ///
+    /// # Errors
+    /// [`HandoverError`], if it does not come to that.
+    pub(super) async fn get_ready(
+        &mut self,
+        sockets: &[TcpListener],
+    ) -> Result<u32, HandoverError> {
+        timeout(PATIENCE, self.take(sockets))
+            .await
+            .map_err(|_| HandoverError::TimedOut)?
+    }
+
+    async fn take(&mut self, sockets: &[TcpListener]) -> Result<u32, HandoverError> {
+        let ended = |_| HandoverError::Ended;
+        send(&self.link, sockets).map_err(HandoverError::Send)?;
+        let process = self.link.read_u32_le().await.map_err(ended)?;
+        self.process = Some(process);
+        // It has done its work, and from now on the heir is no child of it, nor of ours.
+        self.between.wait().await.map_err(ended)?;
+        if self.link.read_u8().await.map_err(ended)? != READY {
+            return Err(HandoverError::Ended);
+        }
+        self.is_ready = true;
+        Ok(process)
+    }
+
     /// Tells it that everybody knows now who it is.
     pub(super) async fn is_known(&mut self) {
         // If it is gone, there is nobody to tell.
         let _ = self.link.write_u8(KNOWN).await;
     }
 
-    /// Keeps the link open until this process has ended in every respect, for the successor takes
-    /// its end for that.
+    /// Tells it that it is not wanted any more. What it has begun to serve it brings to its end.
+    pub(super) async fn dismiss(&mut self) {
+        if !self.is_ready {
+            self.give_up();
+        }
+        // Instead of the word that it waits for.
+        let _ = self.link.shutdown().await;
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn gone(&mut self) {
+        while self.link.read_u8().await.is_ok() {}
+    }
+
+    /// Keeps the link open until this process has ended in every respect, for the heir takes its
+    /// end for that.
     pub(super) fn outlive_us(self) {
         std::mem::forget(self);
     }
-}
 
-/// Starts `program` and gives it these sockets. Returns once the new process is ready.
-///
-/// # Errors
-/// [`HandoverError`]; then the new process is gone.
-///
-/// # Cancellation
-/// Dropping the future ends the new process.
-pub(super) async fn hand_over(
-    program: &Path,
-    sockets: &[TcpListener],
-) -> Result<Heir, HandoverError> {
-    let failed = |error| HandoverError::Start(program.to_owned(), error);
-    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-    let theirs = theirs.into_std().map_err(failed)?;
-    theirs.set_nonblocking(false).map_err(failed)?;
-    let between = Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .env(TAKES_OVER, BETWEEN)
-        // What a service manager had meant for us. Its watchdog goes on to watch, whoever it is.
-        .env_remove("LISTEN_PID")
-        .env_remove("LISTEN_FDS")
-        .env_remove("WATCHDOG_PID")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
-    let mut starting = Starting {
-        between,
-        successor: None,
-        link: Some(ours),
-    };
-    timeout(PATIENCE, starting.get_ready(sockets))
-        .await
-        .map_err(|_| HandoverError::TimedOut)?
-}
-
-/// A process that is not ready yet. It ends if nobody waits for it any more.
-struct Starting {
-    /// The one that starts it, which ends with this.
-    between: Child,
-    /// Its process id, once it is there.
-    successor: Option<u32>,
-    /// `None` once it is ready.
-    link: Option<UnixStream>,
-}
-
-impl Starting {
-    async fn get_ready(&mut self, sockets: &[TcpListener]) -> Result<Heir, HandoverError> {
-        let link = self.link.as_mut().ok_or(HandoverError::Ended)?;
-        send(link, sockets).map_err(HandoverError::Send)?;
-        let ended = |_| HandoverError::Ended;
-        let process = link.read_u32_le().await.map_err(ended)?;
-        self.successor = Some(process);
-        // It has done its work, and from now on the successor is no child of it, nor of ours.
-        self.between.wait().await.map_err(ended)?;
-        if link.read_u8().await.map_err(ended)? != READY {
-            return Err(HandoverError::Ended);
+    /// As long as it listens on nothing, the signal ends it at once.
+    fn give_up(&mut self) {
+        // Any of them may have ended by itself.
+        let _ = self.between.start_kill();
+        // As long as the other end is open, the number is still that of the one who sent it.
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let is_there = recv(&self.link, &mut [0; 1], flags) != Ok((0, 0));
+        let process = self.process.and_then(|id| i32::try_from(id).ok());
+        if let Some(process) = process.and_then(Pid::from_raw)
+            && is_there
+        {
+            let _ = kill_process(process, Signal::TERM);
         }
-        let link = self.link.take().ok_or(HandoverError::Ended)?;
-        Ok(Heir { process, link })
     }
 }
 
-impl Drop for Starting {
+impl Drop for Heir {
     fn drop(&mut self) {
-        let Some(link) = &self.link else {
-            return;
-        };
-        // As long as the other end is open, the number is still that of the one who sent it.
-        let is_open = recv(link, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) != Ok((0, 0));
-        let process = self.successor.and_then(|id| i32::try_from(id).ok());
-        if let Some(process) = process.and_then(Pid::from_raw)
-            && is_open
-        {
-            let _ = kill_process(process, Signal::KILL);
+        if !self.is_ready {
+            self.give_up();
         }
     }
 }
@@ -180,7 +196,7 @@ pub(super) const ALL: u8 = b'a';
 /// The successor's, after its process id.
 pub(super) const READY: u8 = b'r';
 /// The last word: the service manager has been told.
-const KNOWN: u8 = b'k';
+pub(super) const KNOWN: u8 = b'k';
 
 /// Reading keys and certificates takes moments; a name server that does not answer is not waited
 /// for.

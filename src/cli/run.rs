@@ -4,13 +4,14 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use listenfd::ListenFd;
 use tracing::{error, info, warn};
 
-use super::handover::{HandoverError, Heir, hand_over};
-use super::signals::{Signals, Wish};
+use super::handover::{HandoverError, Heir};
+use super::signals::{Signals, Wish, endure_wishes};
 use super::successor::{Predecessor, Role, Successor};
 use super::{FAILED, UNUSABLE, colored, fail, service};
 use crate::clock::Clock;
@@ -55,17 +56,29 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Ok(Role::Between) => return ExitCode::SUCCESS,
         Err(error) => return fail(&error, FAILED),
     };
-    let loaded = match load(path) {
-        Ok(loaded) => loaded,
-        Err(error) => return report(&error),
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, FAILED),
     };
-    for problem in loaded.problems.iter() {
-        warn!("{}", problem.message);
-    }
-    match serve(&loaded, program.as_deref(), successor) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, UNUSABLE),
-    }
+    runtime.block_on(async {
+        if let Err(error) = endure_wishes() {
+            return fail(&error, FAILED);
+        }
+        let loaded = match load(path) {
+            Ok(loaded) => loaded,
+            Err(error) => return report(&error),
+        };
+        for problem in loaded.problems.iter() {
+            warn!("{}", problem.message);
+        }
+        match serve(&loaded, program.as_deref(), successor).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, UNUSABLE),
+        }
+    })
 }
 
 /// Shows why a configuration cannot be used, on stderr.
@@ -85,41 +98,44 @@ pub(super) fn report(error: &LoadError) -> ExitCode {
     code
 }
 
-fn serve(
+async fn serve(
     loaded: &Loaded,
     program: Option<&Path>,
     successor: Option<Successor>,
 ) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        // Before the first socket: a signal in between must not kill where it should drain.
-        let mut signals = Signals::new()?;
-        let sockets = match &successor {
-            Some(successor) => successor.sockets()?,
-            None => from_service_manager(),
-        };
-        let surroundings = Surroundings {
-            clock: Clock::system(),
-            access_log: observe::stdout()?,
-            inherited: Inherited::new(sockets),
-        };
-        let (mut gateway, control) = start(loaded, surroundings, Resolver::system())?;
-        announce(&gateway);
-        let predecessor = match successor {
-            Some(successor) => Some(successor.ready().await?),
-            None => None,
-        };
+    // Before the first socket: a signal in between must not kill where it should drain.
+    let mut signals = Signals::new()?;
+    let sockets = match &successor {
+        Some(successor) => successor.sockets()?,
+        None => from_service_manager(),
+    };
+    let surroundings = Surroundings {
+        clock: Clock::system(),
+        access_log: observe::stdout()?,
+        inherited: Inherited::new(sockets),
+    };
+    let (mut gateway, control) = start(loaded, surroundings, Resolver::system())?;
+    announce(&gateway);
+    let (predecessor, is_wanted) = match successor {
+        Some(successor) => {
+            let predecessor = successor.ready().await?;
+            let is_wanted = predecessor.is_some();
+            (predecessor, is_wanted)
+        }
+        None => (None, true),
+    };
+    let end = if is_wanted {
         service::ready();
         let pulse = gateway.take_pulse();
-        let end = tokio::select! {
+        tokio::select! {
             end = serve_on(&gateway, &control, &mut signals, program) => end,
             never = service::keep_watched(pulse) => match never {},
-        };
-        drain(gateway, end, predecessor, &mut signals).await;
-        Ok(())
-    })
+        }
+    } else {
+        End::Dismissed
+    };
+    drain(gateway, end, predecessor, &mut signals).await;
+    Ok(())
 }
 
 /// The program by the path that it was started by: what that leads to later is what takes over
@@ -159,10 +175,12 @@ fn announce(gateway: &Gateway) {
 
 /// Why a gateway stops serving.
 pub(super) enum End {
-    /// It was told to.
-    Stop,
+    /// It was told to, which is also for the one that was to take its place.
+    Stop(Option<Heir>),
+    /// It was to take the place of a process that has been told to.
+    Dismissed,
     /// Another process does it.
-    Succeeded(Heir),
+    Succeeded(Heir, u32),
 }
 
 /// Waits for a signal that ends it. Until then, SIGHUP is a wish to look at the files, and SIGUSR2
@@ -175,66 +193,110 @@ pub(super) async fn serve_on(
 ) -> End {
     loop {
         match signals.next().await {
-            Wish::Stop => return End::Stop,
-            Wish::Reload => {
-                service::reloading();
-                tokio::select! {
-                    () = control.reload() => service::ready(),
-                    () = signals.stop() => return End::Stop,
+            Wish::Stop => return End::Stop(None),
+            Wish::Reload => tokio::select! {
+                () = reload(control) => {}
+                () = signals.stop() => return End::Stop(None),
+            },
+            Wish::Upgrade => match upgrade(gateway, control, signals, program).await {
+                Ok(end) => return end,
+                Err(error) => {
+                    let why = error.source().map(ToString::to_string).unwrap_or_default();
+                    error!(%error, why, "not upgraded, this process goes on");
+                    gateway.metrics().count_failed_upgrade();
                 }
-            }
-            Wish::Upgrade => {
-                let upgraded = tokio::select! {
-                    biased;
-                    upgraded = upgrade(gateway, program) => upgraded,
-                    () = signals.stop() => return End::Stop,
-                };
-                match upgraded {
-                    Ok(heir) => return End::Succeeded(heir),
-                    Err(error) => {
-                        let why = error.source().map(ToString::to_string).unwrap_or_default();
-                        error!(%error, why, "not upgraded, this process goes on");
-                        gateway.metrics().count_failed_upgrade();
-                    }
-                }
-            }
+            },
         }
     }
 }
 
-/// Lets what has begun come to its end, and ends; at once if a signal comes meanwhile. A process
-/// that this one has succeeded comes to its end before: whoever watches over both takes the end of
-/// this one for the end of all.
+async fn reload(control: &ControlPlane) {
+    service::reloading();
+    control.reload().await;
+    service::ready();
+}
+
+/// Lets `program` take over. It may be told to stop meanwhile.
+async fn upgrade(
+    gateway: &Gateway,
+    control: &ControlPlane,
+    signals: &mut Signals,
+    program: Option<&Path>,
+) -> Result<End, HandoverError> {
+    // What ends with the first process of a container is the container.
+    let program = program.filter(|_| std::process::id() != 1);
+    let program = program.ok_or(HandoverError::Unable)?;
+    info!(program = %program.display(), "starting another process to take over");
+    let sockets = gateway.sockets().map_err(HandoverError::Send)?;
+    let mut heir = Heir::start(program)?;
+    let process = {
+        let mut outcome = pin!(heir.get_ready(&sockets));
+        loop {
+            tokio::select! {
+                biased;
+                wish = signals.during_upgrade() => match wish {
+                    Wish::Reload => reload(control).await,
+                    Wish::Stop | Wish::Upgrade => break None,
+                },
+                outcome = &mut outcome => break Some(outcome?),
+            }
+        }
+    };
+    let Some(process) = process else {
+        return Ok(End::Stop(Some(heir)));
+    };
+    service::succeeded_by(process).await;
+    tokio::select! {
+        biased;
+        // A manager that wanted the service to stop before it heard of the other one does not know
+        // that one, and means both.
+        () = signals.stop() => Ok(End::Stop(Some(heir))),
+        () = std::future::ready(()) => Ok(End::Succeeded(heir, process)),
+    }
+}
+
+/// Lets what has begun come to its end, and ends; at once if a signal comes meanwhile. Others come
+/// to their end before: a process that this one has succeeded, and one that was to succeed it.
+/// Whoever watches over all of them takes the end of this one for the end of all.
 pub(super) async fn drain(
     mut gateway: Gateway,
     end: End,
     predecessor: Option<Predecessor>,
     signals: &mut Signals,
 ) {
-    let patience = match end {
-        End::Stop => {
+    let (patience, heir) = match end {
+        End::Stop(mut heir) => {
             info!("draining; a second signal ends it at once");
             service::stopping();
+            if let Some(heir) = &mut heir {
+                heir.dismiss().await;
+            }
             gateway.drain();
-            1
+            (1, heir)
         }
-        End::Succeeded(mut heir) => {
-            info!(
-                process = heir.process,
-                "another process has taken over, draining"
-            );
-            service::succeeded_by(heir.process);
+        End::Dismissed => {
+            info!("not wanted any more, draining");
+            gateway.drain();
+            // The other one may have sent a signal as well.
+            (2, None)
+        }
+        End::Succeeded(mut heir, process) => {
+            info!(process, "another process has taken over, draining");
             heir.is_known().await;
             heir.outlive_us();
             gateway.drain_beside_successor();
             // Whoever asks all processes of a service to stop has not seen this one drain.
-            2
+            (2, None)
         }
     };
     let ended = async {
         gateway.ended().await;
+        if let Some(mut heir) = heir {
+            heir.gone().await;
+        }
         if let Some(mut predecessor) = predecessor {
             predecessor.gone().await;
+            predecessor.outlive_us();
         }
     };
     let impatient = async {
@@ -246,13 +308,4 @@ pub(super) async fn drain(
         () = ended => info!("stopped"),
         () = impatient => warn!("ended at once"),
     }
-}
-
-async fn upgrade(gateway: &Gateway, program: Option<&Path>) -> Result<Heir, HandoverError> {
-    // What ends with the first process of a container is the container.
-    let program = program.filter(|_| std::process::id() != 1);
-    let program = program.ok_or(HandoverError::Unable)?;
-    info!(program = %program.display(), "starting another process to take over");
-    let sockets = gateway.sockets().map_err(HandoverError::Send)?;
-    hand_over(program, &sockets).await
 }

@@ -5,9 +5,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::{Instant, sleep_until};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error};
 
 use crate::server::Pulse;
@@ -40,10 +43,19 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// From now on the service is this other process.
-pub(super) fn succeeded_by(process: u32) {
+/// From now on the service is this other process. Returns once the manager has heard that, or takes
+/// no notice.
+pub(super) async fn succeeded_by(process: u32) {
     // It may take a moment until the other one's first word is believed.
     tell(&[NotifyState::MainPid(process), NotifyState::Watchdog]);
+    // It closes what comes with this once it has heard all that came before
+    // (sd_notify_barrier(3)).
+    if let Ok((mut ours, theirs)) = UnixStream::pair() {
+        let barrier = NotifyState::Custom("BARRIER=1");
+        let _ = sd_notify::notify_with_fds(&[barrier], &[theirs.as_fd()]);
+        drop(theirs);
+        let _ = timeout(MOMENT, ours.read_u8()).await;
+    }
 }
 
 /// Tells the watchdog again and again that all workers are alive, while they are. Never ends, but is
@@ -70,3 +82,6 @@ fn tell(states: &[NotifyState<'_>]) {
         debug!(%error, "the service manager cannot be told");
     }
 }
+
+/// As long as a manager may take that has other things to do.
+const MOMENT: Duration = Duration::from_secs(1);

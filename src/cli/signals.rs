@@ -12,6 +12,19 @@ pub(super) struct Signals {
     user: Signal,
 }
 
+/// From now on no wish kills. Nobody hears of one yet.
+///
+/// # Errors
+/// The system's.
+pub(super) fn endure_wishes() -> io::Result<()> {
+    // The handlers stay.
+    drop([
+        signal(SignalKind::hangup())?,
+        signal(SignalKind::user_defined2())?,
+    ]);
+    Ok(())
+}
+
 impl Signals {
     /// From now on these signals do not kill.
     pub(super) fn new() -> io::Result<Self> {
@@ -29,6 +42,16 @@ impl Signals {
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.hangup.recv() => Wish::Reload,
             _ = self.user.recv() => Wish::Upgrade,
+        }
+    }
+
+    /// While an upgrade is under way: whether to stop it, or to look at the files. Another wish for
+    /// an upgrade is for whoever asks for the next one.
+    pub(super) async fn during_upgrade(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::handover::{ALL, AT_ONCE, BETWEEN, READY, SUCCESSOR, TAKES_OVER};
+use super::handover::{ALL, AT_ONCE, BETWEEN, KNOWN, READY, SUCCESSOR, TAKES_OVER};
 
 /// What a process was started for.
 pub(super) enum Role {
@@ -83,17 +83,25 @@ impl Successor {
     }
 
     /// From now on the other one is not needed any more. Returns once the service manager has been
-    /// told, which would not listen to us before.
+    /// told, which would not listen to us before; with nothing if the other one has been told to
+    /// stop meanwhile, which is for both.
     ///
     /// # Errors
     /// The system's, if the other one has gone.
-    pub(super) async fn ready(self) -> io::Result<Predecessor> {
+    pub(super) async fn ready(self) -> io::Result<Option<Predecessor>> {
         rustix::io::write(self.0.as_fd(), &[READY])?;
         self.0.set_nonblocking(true)?;
         let mut link = tokio::net::UnixStream::from_std(self.0)?;
-        // It says so at once, or has gone.
-        let _ = timeout(MOMENT, link.read_u8()).await;
-        Ok(Predecessor(link))
+        // It says so at once. If it has no word for us it has gone, and we were to go with it.
+        let word = timeout(MOMENT, link.read_u8()).await;
+        let is_wanted = matches!(word, Ok(Ok(KNOWN)) | Err(_));
+        let predecessor = Predecessor(link);
+        Ok(if is_wanted {
+            Some(predecessor)
+        } else {
+            predecessor.outlive_us();
+            None
+        })
     }
 }
 
@@ -101,9 +109,14 @@ impl Successor {
 pub(super) struct Predecessor(tokio::net::UnixStream);
 
 impl Predecessor {
-    /// Waits until it has ended.
+    /// Waits until it has ended, or does not want to be waited for.
     pub(super) async fn gone(&mut self) {
         while self.0.read_u8().await.is_ok() {}
+    }
+
+    /// Keeps the link open until this process has ended in every respect: it may be waited for.
+    pub(super) fn outlive_us(self) {
+        std::mem::forget(self);
     }
 }
 

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::health::{self, Unhealthy};
 use super::{FAILED, UNUSABLE};
@@ -30,6 +31,9 @@ pub(super) enum UpgradeError {
     /// It went on by itself.
     #[error("process {0} is still the one that serves; its log says why")]
     Failed(u32),
+    /// It has ended, and so has whoever was to take its place.
+    #[error("process {0} has ended, and no other has taken its place")]
+    Gone(u32),
     /// The result cannot be told.
     #[error("cannot write")]
     Output(#[from] io::Error),
@@ -40,7 +44,7 @@ impl UpgradeError {
     pub(super) const fn code(&self) -> u8 {
         match self {
             Self::NotRunning(_) | Self::Unnamed | Self::Foreign(_) | Self::Signal(..) => UNUSABLE,
-            Self::Failed(_) | Self::Output(_) => FAILED,
+            Self::Failed(_) | Self::Gone(_) | Self::Output(_) => FAILED,
         }
     }
 }
@@ -60,6 +64,7 @@ pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeErro
     let process = process.ok_or(UpgradeError::Unnamed)?;
     kill_process(process, Signal::USR2).map_err(|error| UpgradeError::Signal(old, error.into()))?;
     let deadline = Instant::now() + PATIENCE;
+    let mut gone_since = None;
     while Instant::now() < deadline {
         // Until it is over, either of them may answer.
         match serving(config) {
@@ -68,6 +73,12 @@ pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeErro
                 return Ok(());
             }
             Ok(Some(now)) if now.failures > before.failures => break,
+            Err(_) if test_kill_process(process) == Err(Errno::SRCH) => {
+                let since = *gone_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE_WITH_NOBODY {
+                    return Err(UpgradeError::Gone(old));
+                }
+            }
             Ok(_) | Err(_) => {}
         }
         std::thread::sleep(LOOK_EVERY);
@@ -111,12 +122,16 @@ const PATIENCE: Duration = Duration::from_secs(65);
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// The old process may be gone just before the new one answers.
+const PATIENCE_WITH_NOBODY: Duration = Duration::from_secs(2);
+
 pub(super) const EXAMPLES: &str = "\
 The running process starts the program that stands now where it was started from, with the same
 arguments, hands it the listening sockets, and drains once the new one is ready. If the new one
 does not get ready, nothing changes. [listen] admin must be there.
 
-Exit code 0 if another process serves now, 1 if the old one does, and 2 if there was nobody to ask.
+Exit code 0 if another process serves now, 1 if none has taken over, and 2 if there was nobody to
+ask.
 
 Examples:
   install -m 0755 jotgate-new /usr/bin/jotgate && jotgate upgrade --config /etc/jotgate/jotgate.toml";

@@ -4,6 +4,7 @@
 //! A socket that is closed takes along the connections that wait in it, even where another one
 //! listens on the same address. One that is handed on does not.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::TcpListener;
 
@@ -34,9 +35,14 @@ impl Inherited {
 
     /// Closes those that nobody wanted.
     pub(super) fn close(self) {
+        // There may be one for each worker.
+        let mut told = HashSet::new();
         for socket in self.0 {
             match socket.local_addr() {
-                Ok(address) => warn!(%address, "closing a socket that [listen] does not name"),
+                Ok(address) if told.insert(address) => {
+                    warn!(%address, "closing a socket that [listen] does not name");
+                }
+                Ok(_) => {}
                 Err(error) => warn!(%error, "closing a socket that is none of TCP"),
             }
         }

@@ -115,6 +115,9 @@ async fn check_tells_what_a_good_file_means_and_listens_on_nothing() {
         assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
     }
     assert_eq!(upstream.connections(), 0);
+    let output = jotgate(start.folder(), &["check", "--quiet"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, UnixDatagram};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::harness::{H1, JOTGATE, PATIENCE, Process, Stage, Start, Upstream};
@@ -105,10 +105,13 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
 
 /// What `jotgate upgrade` says of it, in less time than a gateway waits for its successor.
 async fn upgrade(config: &Path) -> std::process::Output {
+    timeout(PATIENCE, upgrading(config)).await.unwrap().unwrap()
+}
+
+fn upgrading(config: &Path) -> JoinHandle<std::process::Output> {
     let mut command = std::process::Command::new(JOTGATE);
     command.args(["upgrade", "--config"]).arg(config);
-    let upgraded = tokio::task::spawn_blocking(move || command.output().unwrap());
-    timeout(PATIENCE, upgraded).await.unwrap().unwrap()
+    tokio::task::spawn_blocking(move || command.output().unwrap())
 }
 
 #[tokio::test]
@@ -376,4 +379,48 @@ async fn a_stop_during_an_upgrade_ends_the_new_process_and_drains() {
     assert_eq!(client.answer().await.text(), "ok");
     process.wait_for("stopped");
     is_gone(successor.parse().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_stop_that_meets_the_moment_of_taking_over_is_for_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    // Does not listen to who takes over.
+    let _manager = UnixDatagram::bind(&path).unwrap();
+    let upstream = Stage::open().await;
+    let [https, http, admin] = free_ports();
+    let start = Start::to(&upstream.url()).ports(https, http, admin);
+    let process = Process::start_as_service(start, &path, Duration::from_secs(60));
+    let (mut client, mut line) = keep_busy(&process, &upstream).await;
+    process.signal("USR2");
+    process.wait_for("listener=\"admin\"");
+    process.signal("TERM");
+    process.wait_for("not wanted any more, draining");
+    // It has nothing to do. The old one ends after it.
+    process.wait_for("stopped");
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(client.answer().await.text(), "ok");
+    process.wait_for("stopped");
+    let written = process.end();
+    assert!(!written.contains("ended at once"), "{written}");
+    assert!(!written.contains("has taken over"), "{written}");
+}
+
+#[tokio::test]
+async fn the_command_ends_when_nobody_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("jotgate");
+    symlink(JOTGATE, &link).unwrap();
+    let upstream = Upstream::start().await;
+    let mut process = Process::start_from(&link, start(&upstream, 1));
+    replace(&link, "echo \"I am never ready\" >&2; exec sleep 60");
+    let config = process.folder().join("jotgate.toml");
+    let command = upgrading(&config);
+    process.wait_for("never ready");
+    process.kill();
+    let said = timeout(PATIENCE, command).await.unwrap().unwrap();
+    assert_eq!(said.status.code(), Some(1));
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("no other has taken its place"), "{said}");
 }

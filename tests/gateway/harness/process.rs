@@ -200,6 +200,12 @@ impl Process {
         }
     }
 
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends it and returns everything that it wrote, to either stream.
     pub fn end(mut self) -> String {
         self.child.kill().unwrap();
