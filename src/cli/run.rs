@@ -50,12 +50,6 @@ pub fn start(
 pub(super) fn run(path: &Path) -> ExitCode {
     // Before somebody puts another program in its place.
     let program = program();
-    let successor = match Role::take(program.as_deref()) {
-        Ok(Role::First) => None,
-        Ok(Role::Successor(successor)) => Some(successor),
-        Ok(Role::Between) => return ExitCode::SUCCESS,
-        Err(error) => return fail(&error, FAILED),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -64,9 +58,13 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Err(error) => return fail(&error, FAILED),
     };
     runtime.block_on(async {
-        if let Err(error) = endure_wishes() {
-            return fail(&error, FAILED);
-        }
+        let role = endure_wishes().and_then(|()| Role::take(program.as_deref()));
+        let successor = match role {
+            Ok(Role::First) => None,
+            Ok(Role::Successor(successor)) => Some(successor),
+            Ok(Role::Between) => return ExitCode::SUCCESS,
+            Err(error) => return fail(&error, FAILED),
+        };
         let loaded = match load(path) {
             Ok(loaded) => loaded,
             Err(error) => return report(&error),
@@ -235,7 +233,10 @@ async fn upgrade(
             tokio::select! {
                 biased;
                 wish = signals.during_upgrade() => match wish {
-                    Wish::Reload => reload(control).await,
+                    Wish::Reload => tokio::select! {
+                        () = reload(control) => {}
+                        () = signals.stop() => break None,
+                    },
                     Wish::Stop | Wish::Upgrade => break None,
                 },
                 outcome = &mut outcome => break Some(outcome?),

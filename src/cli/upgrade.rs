@@ -65,12 +65,16 @@ pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeErro
     kill_process(process, Signal::USR2).map_err(|error| UpgradeError::Signal(old, error.into()))?;
     let deadline = Instant::now() + PATIENCE;
     let mut gone_since = None;
+    let mut heard = 0;
     while Instant::now() < deadline {
         // Until it is over, either of them may answer.
         match serving(config) {
             Ok(Some(Serving { process, .. })) if process != old => {
-                writeln!(out, "process {process} has taken over from {old}")?;
-                return Ok(());
+                heard += 1;
+                if heard == HEARD_ALONE {
+                    writeln!(out, "process {process} has taken over from {old}")?;
+                    return Ok(());
+                }
             }
             Ok(Some(now)) if now.failures > before.failures => break,
             Err(_) if test_kill_process(process) == Err(Errno::SRCH) => {
@@ -79,7 +83,7 @@ pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeErro
                     return Err(UpgradeError::Gone(old));
                 }
             }
-            Ok(_) | Err(_) => {}
+            Ok(_) | Err(_) => heard = 0,
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -121,6 +125,10 @@ fn serving(config: &Path) -> Result<Option<Serving>, Unhealthy> {
 const PATIENCE: Duration = Duration::from_secs(65);
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often in a row the new one answers before the old one is believed to answer no more: until
+/// then it could be asked for the next upgrade, and would not do it.
+const HEARD_ALONE: usize = 3;
 
 /// The old process may be gone just before the new one answers.
 const PATIENCE_WITH_NOBODY: Duration = Duration::from_secs(2);
