@@ -228,7 +228,7 @@ impl Reloader {
         } = loaded;
         let previous = self.live.snapshot();
         let generation = snapshot.generation;
-        let changes = snapshot.changes_since(&previous, Arc::ptr_eq(&file, &self.file));
+        let changes = snapshot.changes_since(&previous);
         self.metrics.publish(snapshot.inventory());
         // Ignored if nobody looks up anything any more: then the process is about to end.
         let _ = self.resolved.send(Resolved {

@@ -13,7 +13,7 @@ pub use reserved::ReservedNames;
 use crate::token::VerifiedToken;
 
 /// What a route demands of a verified token.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The claims to forward, and as which header.
     pub identity: Vec<IdentityRule>,

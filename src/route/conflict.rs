@@ -13,7 +13,7 @@ use super::pattern::{HostPattern, PathPattern, Segment};
 use super::trie::{Rivalry, Trie};
 
 /// What of a route decides which requests are its own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape<'a> {
     /// The host it is for; `None` is any host that has no routes of its own.
     pub host: Option<&'a HostPattern>,

@@ -1,12 +1,13 @@
 //! What is different between two snapshots, for people.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use super::Snapshot;
 use crate::keys::Key;
 use crate::route::{Access, Route, Shape};
+use crate::token::Accepted;
 
 /// What was added, removed and changed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -70,36 +71,40 @@ impl fmt::Display for Changes {
 const SHOWN: usize = 20;
 
 impl Snapshot {
-    /// What is different from an earlier one of the same process, which may be `of_same_file`, as
-    /// when a key has changed.
-    pub fn changes_since(&self, earlier: &Self, of_same_file: bool) -> Changes {
+    /// What is different from an earlier one of the same process.
+    pub fn changes_since(&self, earlier: &Self) -> Changes {
         // A secret has no mark that may be shown; one that is the same is the very same.
         let mark = |secret: &Arc<Key>| format!("{:p}", Arc::as_ptr(secret));
-        let were = earlier.routes.iter_in_order();
-        let are = self.routes.iter_in_order();
-        let (were, are): (Vec<_>, Vec<_>) = if of_same_file {
-            // A route can differ by no more than the files that its upstream is known by.
-            let pairs = were.zip(are);
-            let changed = pairs.filter(|(was, is)| !Arc::ptr_eq(&was.1.target, &is.1.target));
-            changed.unzip()
-        } else {
-            (were.collect(), are.collect())
+        // To describe a route takes longer than to build it, and few change at a time.
+        let before: HashMap<&str, _> = earlier.named_routes().collect();
+        let unchanged: HashSet<&str> = self
+            .named_routes()
+            .filter(|(name, now)| before.get(name).is_some_and(|was| is_same(*was, *now)))
+            .map(|(name, _)| name)
+            .collect();
+        let described = |snapshot: &Self| {
+            let routes = snapshot.named_routes();
+            let changed = routes.filter(|(name, _)| !unchanged.contains(name));
+            snapshot.contents_with(changed.map(|(_, route)| route), mark)
         };
-        Changes::between(
-            &earlier.contents_with(were, mark),
-            &self.contents_with(are, mark),
-        )
+        Changes::between(&described(earlier), &described(self))
+    }
+
+    fn named_routes(&self) -> impl Iterator<Item = (&str, Listed<'_>)> {
+        let routes = self.routes.iter_in_order();
+        routes.map(|(shape, route)| (&*route.name, (shape, &**route)))
     }
 
     /// Every route, issuer, key, certificate and group of settings by its name, with all that
     /// makes it what it is. Two secrets cannot be told apart.
     pub fn contents(&self) -> BTreeMap<String, String> {
-        self.contents_with(self.routes.iter_in_order(), |_| String::new())
+        let routes = self.named_routes().map(|(_, route)| route);
+        self.contents_with(routes, |_| String::new())
     }
 
     fn contents_with<'a>(
         &'a self,
-        routes: impl IntoIterator<Item = (Shape<'a>, &'a Arc<Route>)>,
+        routes: impl Iterator<Item = Listed<'a>>,
         secret: impl Fn(&Arc<Key>) -> String,
     ) -> BTreeMap<String, String> {
         let mut contents = BTreeMap::new();
@@ -146,8 +151,64 @@ impl Snapshot {
     }
 }
 
+/// A route as the table lists it.
+type Listed<'a> = (Shape<'a>, &'a Route);
+
 fn hex(digest: &[u8]) -> String {
     digest[..8].iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether a route is what it was, by all that [`described`] tells of it.
+fn is_same((shape_before, before): Listed<'_>, (shape, now): Listed<'_>) -> bool {
+    let Route {
+        path,
+        to,
+        target,
+        strip_prefix,
+        keep_authorization,
+        own_host,
+        upgrade,
+        timeout,
+        max_body,
+        access,
+        name: _,
+        limits_methods: _,
+    } = now;
+    let is_same_access = match (&before.access, access) {
+        (Access::Public, Access::Public) => true,
+        (
+            Access::Bearer { accepted, policy },
+            Access::Bearer {
+                accepted: accepted_now,
+                policy: policy_now,
+            },
+        ) => {
+            policy == policy_now
+                && accepted
+                    .iter()
+                    .map(named)
+                    .eq(accepted_now.iter().map(named))
+        }
+        (Access::Public, Access::Bearer { .. }) | (Access::Bearer { .. }, Access::Public) => false,
+    };
+    let is_same_target = Arc::ptr_eq(&before.target, target)
+        || (before.target.settings() == target.settings() && before.target.mark() == target.mark());
+    is_same_access
+        && is_same_target
+        && shape_before == shape
+        && before.path == *path
+        && before.to == *to
+        && before.strip_prefix == *strip_prefix
+        && before.keep_authorization == *keep_authorization
+        && before.own_host == *own_host
+        && before.upgrade == *upgrade
+        && before.timeout == *timeout
+        && before.max_body == *max_body
+}
+
+/// Whose tokens, by name, and for whom. The keys are told by themselves.
+fn named(accepted: &Accepted) -> (&str, &[String]) {
+    (&accepted.issuer.name, &accepted.audiences)
 }
 
 /// All that makes a route what it is, but for its host and methods.
@@ -180,4 +241,97 @@ fn described(route: &Route) -> String {
         "{path} {access} {to:?} {} {flags:?} {bounds:?}",
         target.mark()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Problems, Source};
+    use crate::crypto;
+
+    const ISSUERS: &str = r#"
+[issuer.one]
+iss = "https://one.example"
+aud = "api"
+secret = "secret"
+[issuer.two]
+iss = "https://two.example"
+aud = "api"
+secret = "secret"
+"#;
+
+    const ROUTES: &str = r#"
+[[route]]
+name = "still"
+path = "/still/"
+to = "http://127.0.0.1:3000"
+auth = ["one", "two"]
+[[route]]
+name = "it"
+host = "a.example"
+methods = ["GET"]
+path = "/a/"
+to = "http://127.0.0.1:3000"
+auth = "one"
+aud = "x"
+identity = { X-Auth-Subject = "sub" }
+upstream = { max_connections = 20 }
+strip_prefix = false
+keep_authorization = false
+host_header = "client"
+upgrade = false
+timeout = "60s"
+max_body = "10MiB"
+"#;
+
+    /// What a file would make of the routes above if this in it were that.
+    fn changes(from: &str, to: &str) -> Changes {
+        let folder = tempfile::tempdir().unwrap();
+        let secret: [u8; 48] = crypto::random();
+        std::fs::write(folder.path().join("secret"), secret).unwrap();
+        let snapshot = |text: String, previous: Option<&Snapshot>| {
+            let path = folder.path().join("jotgate.toml");
+            let (config, _) = config::parse(&Source { path, text });
+            let mut problems = Problems::default();
+            let built = Snapshot::build(&config, previous, &mut problems);
+            built.unwrap_or_else(|| panic!("{problems:?}"))
+        };
+        assert!(ROUTES.contains(from), "{from}");
+        let before = snapshot([ISSUERS, ROUTES].concat(), None);
+        let text = [ISSUERS, &ROUTES.replacen(from, to, 1)].concat();
+        snapshot(text, Some(&before)).changes_since(&before)
+    }
+
+    #[test]
+    fn whatever_is_different_in_a_route_is_a_change_of_it() {
+        for (from, to) in [
+            ("a.example", "b.example"),
+            (r#"["GET"]"#, r#"["POST"]"#),
+            (r#"path = "/a/""#, r#"path = "/b/""#),
+            (
+                "to = \"http://127.0.0.1:3000\"\nauth = \"one\"",
+                "to = \"http://127.0.0.1:3000/base\"\nauth = \"one\"",
+            ),
+            ("auth = \"one\"", "auth = \"two\""),
+            ("aud = \"x\"", "aud = \"y\""),
+            ("\"sub\"", "\"email\""),
+            ("max_connections = 20", "max_connections = 21"),
+            ("strip_prefix = false", "strip_prefix = true"),
+            ("keep_authorization = false", "keep_authorization = true"),
+            ("host_header = \"client\"", "host_header = \"target\""),
+            ("upgrade = false", "upgrade = true"),
+            ("timeout = \"60s\"", "timeout = \"61s\""),
+            ("max_body = \"10MiB\"", ""),
+        ] {
+            let changes = changes(from, to);
+            assert_eq!(changes.to_string(), "~route it", "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_comes_or_goes_is_named() {
+        assert!(changes("\"it\"", "\"it\"").are_none());
+        let renamed = changes("\"it\"", "\"other\"");
+        assert_eq!(renamed.to_string(), "+route other, -route it");
+    }
 }
