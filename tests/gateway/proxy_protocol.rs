@@ -203,16 +203,17 @@ async fn a_header_that_does_not_come_in_time_is_not_waited_for() {
 #[tokio::test]
 async fn the_time_for_the_header_and_that_for_the_handshake_are_one() {
     let upstream = Upstream::start().await;
-    let gateway = within("1s", &upstream);
+    let gateway = within("3s", &upstream);
     let mut stream = connect(&gateway).await;
     let begun = Instant::now();
     let mut byte = [0];
-    let early = timeout(Duration::from_millis(700), stream.read(&mut byte)).await;
+    let early = timeout(Duration::from_millis(1_500), stream.read(&mut byte)).await;
     assert!(early.is_err(), "it has most of its time left: {early:?}");
     stream.write_all(&binary(0x21, 0x11, &PAIR)).await.unwrap();
     assert_closed(&mut stream).await;
     let took = begun.elapsed();
-    assert!(took < Duration::from_millis(1_600), "{took:?}");
+    // Each for itself they would take four seconds and a half.
+    assert!(took < Duration::from_millis(4_400), "{took:?}");
     let metrics = metrics(&gateway).await;
     assert!(
         metrics.contains("jotgate_tls_handshakes_total{result=\"timeout\"} 1\n"),
