@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Snapshot;
 use crate::keys::Key;
+use crate::policy::Policy;
 use crate::route::{Access, Route, Shape};
-use crate::token::Accepted;
+use crate::upstream::{Settings, TargetUrl};
 
 /// What was added, removed and changed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -79,40 +81,37 @@ impl Snapshot {
         let before: HashMap<&str, _> = earlier.named_routes().collect();
         let unchanged: HashSet<&str> = self
             .named_routes()
-            .filter(|(name, now)| before.get(name).is_some_and(|was| is_same(*was, *now)))
+            .filter(|(name, now)| before.get(name).is_some_and(|was| was == now))
             .map(|(name, _)| name)
             .collect();
         let described = |snapshot: &Self| {
             let routes = snapshot.named_routes();
             let changed = routes.filter(|(name, _)| !unchanged.contains(name));
-            snapshot.contents_with(changed.map(|(_, route)| route), mark)
+            snapshot.contents_with(changed, mark)
         };
         Changes::between(&described(earlier), &described(self))
     }
 
-    fn named_routes(&self) -> impl Iterator<Item = (&str, Listed<'_>)> {
+    fn named_routes(&self) -> impl Iterator<Item = (&str, Facts<'_>)> {
         let routes = self.routes.iter_in_order();
-        routes.map(|(shape, route)| (&*route.name, (shape, &**route)))
+        routes.map(|(shape, route)| (&*route.name, Facts::of(shape, route)))
     }
 
     /// Every route, issuer, key, certificate and group of settings by its name, with all that
     /// makes it what it is. Two secrets cannot be told apart.
     pub fn contents(&self) -> BTreeMap<String, String> {
-        let routes = self.named_routes().map(|(_, route)| route);
-        self.contents_with(routes, |_| String::new())
+        self.contents_with(self.named_routes(), |_| String::new())
     }
 
     fn contents_with<'a>(
         &'a self,
-        routes: impl Iterator<Item = Listed<'a>>,
+        routes: impl Iterator<Item = (&'a str, Facts<'a>)>,
         secret: impl Fn(&Arc<Key>) -> String,
     ) -> BTreeMap<String, String> {
         let mut contents = BTreeMap::new();
         let mut add = |name: String, what: String| contents.insert(name, what);
-        for (shape, route) in routes {
-            let (host, methods) = (shape.host, shape.methods);
-            let what = format!("{host:?} {methods:?} {}", described(route));
-            add(format!("route {}", route.name), what);
+        for (name, facts) in routes {
+            add(format!("route {name}"), format!("{facts:?}"));
         }
         for issuer in &self.issuers {
             let name = &issuer.name;
@@ -151,96 +150,68 @@ impl Snapshot {
     }
 }
 
-/// A route as the table lists it.
-type Listed<'a> = (Shape<'a>, &'a Route);
-
 fn hex(digest: &[u8]) -> String {
     digest[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether a route is what it was, by all that [`described`] tells of it.
-fn is_same((shape_before, before): Listed<'_>, (shape, now): Listed<'_>) -> bool {
-    let Route {
-        path,
-        to,
-        target,
-        strip_prefix,
-        keep_authorization,
-        own_host,
-        upgrade,
-        timeout,
-        max_body,
-        access,
-        name: _,
-        limits_methods: _,
-    } = now;
-    let is_same_access = match (&before.access, access) {
-        (Access::Public, Access::Public) => true,
-        (
-            Access::Bearer { accepted, policy },
-            Access::Bearer {
-                accepted: accepted_now,
-                policy: policy_now,
-            },
-        ) => {
-            policy == policy_now
-                && accepted
-                    .iter()
-                    .map(named)
-                    .eq(accepted_now.iter().map(named))
-        }
-        (Access::Public, Access::Bearer { .. }) | (Access::Bearer { .. }, Access::Public) => false,
-    };
-    let is_same_target = Arc::ptr_eq(&before.target, target)
-        || (before.target.settings() == target.settings() && before.target.mark() == target.mark());
-    is_same_access
-        && is_same_target
-        && shape_before == shape
-        && before.path == *path
-        && before.to == *to
-        && before.strip_prefix == *strip_prefix
-        && before.keep_authorization == *keep_authorization
-        && before.own_host == *own_host
-        && before.upgrade == *upgrade
-        && before.timeout == *timeout
-        && before.max_body == *max_body
+/// All that makes a route what it is, but for its name. The keys are told by themselves.
+#[derive(Debug, PartialEq)]
+struct Facts<'a> {
+    shape: Shape<'a>,
+    /// Whose tokens, and for whom.
+    accepted: Vec<(&'a str, &'a [String])>,
+    /// `None` where everybody may pass.
+    policy: Option<&'a Policy>,
+    to: &'a TargetUrl,
+    connecting: &'a Settings,
+    tls: String,
+    strip_prefix: bool,
+    keep_authorization: bool,
+    own_host: bool,
+    upgrade: bool,
+    timeout: Duration,
+    max_body: Option<u64>,
 }
 
-/// Whose tokens, by name, and for whom. The keys are told by themselves.
-fn named(accepted: &Accepted) -> (&str, &[String]) {
-    (&accepted.issuer.name, &accepted.audiences)
-}
-
-/// All that makes a route what it is, but for its host and methods.
-fn described(route: &Route) -> String {
-    let access = match &route.access {
-        Access::Public => "public".to_owned(),
-        Access::Bearer { accepted, policy } => {
-            let accepted = accepted.iter().map(|a| (&a.issuer.name, &a.audiences));
-            format!("{:?} {policy:?}", accepted.collect::<Vec<_>>())
+impl<'a> Facts<'a> {
+    fn of(shape: Shape<'a>, route: &'a Route) -> Self {
+        let Route {
+            to,
+            target,
+            access,
+            strip_prefix,
+            keep_authorization,
+            own_host,
+            upgrade,
+            timeout,
+            max_body,
+            // Its name is what it goes by; the others are told by its shape.
+            name: _,
+            path: _,
+            limits_methods: _,
+        } = route;
+        let (accepted, policy) = match access {
+            Access::Public => (Vec::new(), None),
+            Access::Bearer { accepted, policy } => {
+                let named = accepted.iter().map(|a| (&*a.issuer.name, &*a.audiences));
+                (named.collect(), Some(policy))
+            }
+        };
+        Self {
+            shape,
+            accepted,
+            policy,
+            to,
+            connecting: target.settings(),
+            tls: target.mark(),
+            strip_prefix: *strip_prefix,
+            keep_authorization: *keep_authorization,
+            own_host: *own_host,
+            upgrade: *upgrade,
+            timeout: *timeout,
+            max_body: *max_body,
         }
-    };
-    let Route {
-        path,
-        to,
-        target,
-        strip_prefix,
-        keep_authorization,
-        own_host,
-        upgrade,
-        timeout,
-        max_body,
-        // Its name is what it goes by; the others are told by what is here.
-        name: _,
-        access: _,
-        limits_methods: _,
-    } = route;
-    let flags = (strip_prefix, keep_authorization, own_host, upgrade);
-    let bounds = (timeout, max_body, target.settings());
-    format!(
-        "{path} {access} {to:?} {} {flags:?} {bounds:?}",
-        target.mark()
-    )
+    }
 }
 
 #[cfg(test)]
