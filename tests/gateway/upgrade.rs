@@ -247,6 +247,19 @@ async fn a_service_manager_is_told_of_every_step() {
     heard("STOPPING=1").await;
 }
 
+#[tokio::test]
+async fn a_journal_is_told_how_much_each_message_matters() {
+    let upstream = Upstream::start().await;
+    let process = Process::start_with_journal(start(&upstream, 1));
+    process.signal("HUP");
+    let said = process.wait_for("nothing has changed");
+    assert!(said.starts_with("<6>"), "{said}");
+    let process = Process::start(start(&upstream, 1), "info");
+    process.signal("HUP");
+    let said = process.wait_for("nothing has changed");
+    assert!(!said.starts_with('<'), "{said}");
+}
+
 /// Sends a request that the upstream does not answer yet. Returns who waits for the answer, and who
 /// has to give it.
 async fn keep_busy(process: &Process, upstream: &Stage) -> (H1, H1<TcpStream>) {
@@ -372,6 +385,9 @@ async fn a_stop_during_an_upgrade_ends_the_new_process_and_drains() {
     process.signal("USR2");
     let said = process.wait_for("never ready");
     let successor = said.split(' ').nth(2).unwrap().to_owned();
+    // Whoever wants a reload meanwhile gets one.
+    process.signal("HUP");
+    process.wait_for("nothing has changed");
     process.signal("TERM");
     process.wait_for("draining; a second signal");
     line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")

@@ -68,6 +68,14 @@ impl Process {
         Self::spawn(command, start, "info", Stdio::piped())
     }
 
+    /// And with a journal behind standard error, as far as it is told.
+    pub fn start_with_journal(start: Start) -> Self {
+        let mut command = Command::new("sh");
+        let script = "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" \"$@\"";
+        command.args(["-c", script, JOTGATE]);
+        Self::spawn(command, start, "info", Stdio::piped())
+    }
+
     /// And the program that this path leads to.
     pub fn start_from(program: &Path, start: Start) -> Self {
         Self::spawn(Command::new(program), start, "info", Stdio::piped())
