@@ -281,7 +281,7 @@ impl Pipeline {
             let live = Live::new(snapshot);
             let worker = Worker::new(&live, Clock::system(), log, metrics(), pool, 32 << 20);
             let peer = Peer::known("192.0.2.7:50123".parse().unwrap());
-            let downstream = Downstream::new(peer, None);
+            let downstream = Downstream::new(peer, None, None);
             tokio::task::spawn_local(async move {
                 let service = service_fn(|request: Request<Incoming>| {
                     let arrival = Arrival::note(request, &downstream, &worker);

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::headers::{Announced, rewrite_response_trailers};
-use super::portion::{Backlog, Portion};
+use super::portion::{Allowance, Backlog, Portion};
 use crate::upstream::Lease;
 
 /// What goes wrong with a body in transit.
@@ -158,9 +158,9 @@ impl Body for RequestBody {
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
-                Ok(data) => Some(self.passed(&data).map(|()| {
+                Ok(mut data) => Some(self.passed(&data).map(|()| {
                     let backlog = self.backlog.get_or_insert_default();
-                    Frame::data(backlog.portion(data))
+                    Frame::data(backlog.portion(&mut data))
                 })),
                 Err(frame) => {
                     self.progress.state.set(State::Finished);
@@ -211,14 +211,25 @@ impl From<String> for Source {
 /// written when the body is dropped: after its last byte, or when the client has gone.
 pub struct ResponseBody {
     source: Source,
+    /// What has come of it and was not handed over.
+    rest: Bytes,
+    /// Where the connection has other answers under way.
+    backlog: Option<Backlog>,
     /// None for the head of a tunnel, which is told of when the tunnel has ended.
     exchange: Option<Box<Exchange>>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(source: Source, exchange: Box<Exchange>) -> Self {
+    /// With what it may hold, if it shares that with the connection's other answers.
+    pub(super) fn new(
+        source: Source,
+        exchange: Box<Exchange>,
+        allowance: Option<&Allowance>,
+    ) -> Self {
         let mut body = Self {
             source,
+            rest: Bytes::new(),
+            backlog: allowance.map(Backlog::sharing),
             exchange: Some(exchange),
         };
         if body.is_end_stream() {
@@ -231,6 +242,8 @@ impl ResponseBody {
     pub(super) const fn none() -> Self {
         Self {
             source: Source::Empty,
+            rest: Bytes::new(),
+            backlog: None,
             exchange: None,
         }
     }
@@ -249,38 +262,62 @@ impl ResponseBody {
         }
     }
 
-    fn passed(&mut self, data: &Bytes, now: Instant) {
+    /// Hands over what has come, or as much of it as there is room for.
+    fn hand_over(&mut self, now: Instant) -> Portion {
+        let portion = match &self.backlog {
+            None => Portion::from(std::mem::take(&mut self.rest)),
+            Some(backlog) => backlog.portion(&mut self.rest),
+        };
         if let Some(exchange) = &mut self.exchange {
-            exchange.sent(data.len(), now);
+            exchange.sent(portion.remaining(), now);
         }
         if self.is_end_stream() {
             self.finish();
+        }
+        portion
+    }
+
+    /// What comes next from where it comes from.
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Own(bytes) => {
+                let data = std::mem::take(bytes);
+                self.source = Source::Empty;
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Source::Upstream { incoming, .. } => Pin::new(incoming).poll_frame(cx),
         }
     }
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Portion;
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Portion>, Self::Error>>> {
+        let backlog = self.backlog.as_ref();
+        let has_room = backlog.is_none_or(|backlog| backlog.poll_room(cx).is_ready());
         if let Some(exchange) = &mut self.exchange {
-            exchange.asked();
-        }
-        let incoming = match &mut self.source {
-            Source::Empty => return Poll::Ready(None),
-            Source::Own(bytes) => {
-                let data = std::mem::take(bytes);
-                self.source = Source::Empty;
-                self.passed(&data, Instant::now());
-                return Poll::Ready(Some(Ok(Frame::data(data))));
+            if has_room {
+                exchange.asked();
+            } else {
+                exchange.held_back();
             }
-            Source::Upstream { incoming, .. } => incoming,
-        };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        }
+        if !has_room {
+            return Poll::Pending;
+        }
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(self.hand_over(Instant::now())))));
+        }
+        let frame = ready!(self.poll_source(cx));
         let now = Instant::now();
         let exchange = self.exchange.as_mut();
         Poll::Ready(match frame {
@@ -289,8 +326,8 @@ impl Body for ResponseBody {
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    self.passed(&data, now);
-                    Some(Ok(Frame::data(data)))
+                    self.rest = data;
+                    Some(Ok(Frame::data(self.hand_over(now))))
                 }
                 Err(frame) => {
                     self.finish();
@@ -314,13 +351,15 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Own(bytes) => bytes.is_empty(),
-            Source::Upstream { incoming, .. } => incoming.is_end_stream(),
-        }
+        self.rest.is_empty()
+            && match &self.source {
+                Source::Empty => true,
+                Source::Own(bytes) => bytes.is_empty(),
+                Source::Upstream { incoming, .. } => incoming.is_end_stream(),
+            }
     }
 
+    /// Of what has not been asked for. hyper wants to know before it asks for any.
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),

@@ -99,6 +99,13 @@ impl Delivery {
         self.untaken_since.set(None);
     }
 
+    /// There is more, and it has to wait until some of what was handed over is written.
+    pub(super) fn held_back(&self) {
+        if self.untaken_since.get().is_none() {
+            self.untaken_since.set(Some(Instant::now()));
+        }
+    }
+
     /// Why it was ended, if it was.
     pub(super) fn why_cut(&self) -> Option<Cut> {
         self.cut.get()

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use super::delivery::Deliveries;
+use super::portion::Allowance;
 use super::told::Told;
 use super::tunnel::Tunnel;
 use crate::tls::Certificates;
@@ -65,6 +66,8 @@ pub struct Downstream {
     pub deliveries: Deliveries,
     /// What is not HTTP any more, and has nobody yet to run it.
     pub tunnels: Tunnels,
+    /// What its answers may hold together, where there are several at once (HTTP/2).
+    pub(super) allowance: Option<Allowance>,
     /// What upstreams were told of its requests.
     pub(super) told: Told,
 }
@@ -120,8 +123,9 @@ impl Drop for Running {
 }
 
 impl Downstream {
-    /// A connection that has just begun.
-    pub fn new(peer: Peer, secured: Option<Secured>) -> Rc<Self> {
+    /// A connection that has just begun; what its answers may hold together, where there are
+    /// several at once.
+    pub fn new(peer: Peer, secured: Option<Secured>, allowance: Option<Allowance>) -> Rc<Self> {
         Rc::new(Self {
             peer: peer.address,
             peer_is_hidden: peer.is_hidden,
@@ -136,6 +140,7 @@ impl Downstream {
                 waiting: RefCell::new(Some(Vec::new())),
                 waker: RefCell::default(),
             },
+            allowance,
             told: Told::default(),
         })
     }
@@ -144,6 +149,13 @@ impl Downstream {
     pub(super) fn believed<'t>(&self, trusted: &'t TrustedProxies) -> Option<&'t TrustedProxies> {
         let is_trusted = !self.peer_is_hidden && trusted.contains(self.peer.ip());
         is_trusted.then_some(trusted)
+    }
+
+    /// All heads of its answers have been written.
+    pub fn heads_written(&self) {
+        if let Some(allowance) = &self.allowance {
+            allowance.heads_written();
+        }
     }
 
     /// To be held by whoever runs the connection, until its end.

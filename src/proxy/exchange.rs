@@ -14,6 +14,7 @@ use super::delivery::{Cut, Delivery};
 use super::downstream::{Downstream, InFlightGuard};
 use super::forwarded::Origin;
 use super::headers;
+use super::portion::Allowance;
 use super::rejection::Rejection;
 use super::tunnel::End;
 use super::worker::Worker;
@@ -144,6 +145,11 @@ impl Exchange {
         self.delivery.taken();
     }
 
+    /// More of it cannot be handed over yet, as the client has not taken what was.
+    pub(super) fn held_back(&self) {
+        self.delivery.held_back();
+    }
+
     /// The answer was handed over whole.
     pub(super) fn completed(&mut self) {
         self.complete = true;
@@ -217,6 +223,10 @@ impl Exchange {
         if self.downstream.closing.get() {
             self.close_after(&mut response);
         }
+        let allowance = self.downstream.allowance.clone();
+        if allowance.as_ref().is_some_and(Allowance::one_more_head) {
+            headers::detach(response.headers_mut());
+        }
         headers::name_answer(response.headers_mut(), self.request_id());
         if let Some(hsts) = self.hsts.take() {
             response
@@ -226,7 +236,7 @@ impl Exchange {
         if self.event.method == Method::HEAD {
             omit_content(&mut response);
         }
-        response.map(|source| ResponseBody::new(source, self))
+        response.map(|source| ResponseBody::new(source, self, allowance.as_ref()))
     }
 
     /// Only HTTP/1 says so in a field; HTTP/2 has frames for it (RFC 9113 §8.2.2).

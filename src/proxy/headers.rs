@@ -8,6 +8,7 @@ mod trailers;
 
 use std::net::IpAddr;
 
+use bytes::BytesMut;
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
@@ -96,6 +97,22 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<RequestId> {
     match lines.next() {
         None => RequestId::from_field(line.clone()),
         Some(_) => None,
+    }
+}
+
+/// Takes the values out of the buffer that they came in. Where an answer may wait for its turn, it
+/// would keep all of that.
+pub(super) fn detach(headers: &mut HeaderMap) {
+    let length = headers.values().map(HeaderValue::len).sum();
+    let mut copy = BytesMut::with_capacity(length);
+    for value in headers.values() {
+        copy.extend_from_slice(value.as_bytes());
+    }
+    let mut copy = copy.freeze();
+    for value in headers.values_mut() {
+        if let Ok(copied) = HeaderValue::from_maybe_shared(copy.split_to(value.len())) {
+            *value = copied;
+        }
     }
 }
 

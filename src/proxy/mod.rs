@@ -31,6 +31,7 @@ use hyper::body::Incoming;
 pub use body::{RequestBody, ResponseBody};
 pub use delivery::{Cut, Delivery};
 pub use downstream::{Downstream, InFlight, Peer, Secured};
+pub use portion::{Allowance, Portion};
 pub use tunnel::Tunnel;
 pub use worker::Worker;
 

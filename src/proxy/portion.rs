@@ -1,8 +1,12 @@
-//! How much of a request's body is on its way between the client and the upstream.
+//! How much of the bodies is on its way from one side to the other.
 //!
-//! hyper takes as much of it as it may read of an answer at once, which is a lot more than should
-//! be held for an upstream that takes nothing. So each portion tells when it has been written, and
-//! no more than a little is handed over before that.
+//! hyper takes as much of a body as it may read at once, which is a lot more than should be held
+//! for a receiver that takes nothing. So each portion tells when it has been written, and no more
+//! than a little is handed over before that.
+//!
+//! On a connection of HTTP/2 there are many answers at once, and what they hold together is
+//! bounded. Beyond the bound each may still hand over a very little, so that those which nobody
+//! reads do not keep back those which somebody does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +14,50 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use bytes::{Buf, Bytes};
+
+/// What the answers of one connection may hold together before it is written.
+#[derive(Debug, Clone)]
+pub struct Allowance(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    held: AtomicUsize,
+    most: usize,
+    /// Heads that may not have been written.
+    heads: AtomicUsize,
+}
+
+impl Allowance {
+    /// So many bytes.
+    pub fn of(bytes: usize) -> Self {
+        Self(Arc::new(Shared {
+            held: AtomicUsize::new(0),
+            most: bytes,
+            heads: AtomicUsize::new(0),
+        }))
+    }
+
+    /// One more head is handed over. Whether there are so many by now that it should not keep the
+    /// buffer that it came in.
+    pub(super) fn one_more_head(&self) -> bool {
+        self.0.heads.fetch_add(1, Ordering::Relaxed) >= FEW_HEADS
+    }
+
+    /// All heads have been written.
+    pub(super) fn heads_written(&self) {
+        self.0.heads.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether so much is held that small portions should not keep the buffers that they came in.
+    fn is_strained(&self) -> bool {
+        self.0.held.load(Ordering::Relaxed) >= self.0.most / 4
+    }
+
+    fn left(&self) -> usize {
+        let held = self.0.held.load(Ordering::Relaxed);
+        self.0.most.saturating_sub(held)
+    }
+}
 
 /// What was handed over of one body and has not been written yet.
 #[derive(Debug, Default)]
@@ -19,9 +67,19 @@ pub(super) struct Backlog(Arc<Unwritten>);
 struct Unwritten {
     bytes: AtomicUsize,
     waker: AtomicWaker,
+    /// Shared with other bodies; without one, it is this body's alone.
+    allowance: Option<Allowance>,
 }
 
 impl Backlog {
+    /// Of a body that shares an allowance with others.
+    pub(super) fn sharing(allowance: &Allowance) -> Self {
+        Self(Arc::new(Unwritten {
+            allowance: Some(allowance.clone()),
+            ..Unwritten::default()
+        }))
+    }
+
     /// Ready once more may be handed over.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         if self.has_room() {
@@ -37,26 +95,66 @@ impl Backlog {
     }
 
     fn has_room(&self) -> bool {
-        self.0.bytes.load(Ordering::Acquire) < MOST_BYTES
+        let bytes = self.0.bytes.load(Ordering::Acquire);
+        match &self.0.allowance {
+            None => bytes < MOST_BYTES,
+            // What is its own will be written in its turn, which wakes it.
+            Some(allowance) => bytes == 0 || allowance.left() >= LITTLE_BYTES,
+        }
     }
 
-    /// Hands some of the body over.
-    pub(super) fn portion(&self, data: Bytes) -> Portion {
-        self.0.bytes.fetch_add(data.len(), Ordering::Release);
+    /// Hands as much over as there is room for.
+    pub(super) fn portion(&self, data: &mut Bytes) -> Portion {
+        let Some(allowance) = &self.0.allowance else {
+            return self.holding(data.len(), std::mem::take(data));
+        };
+        let room = allowance.left().max(LITTLE_BYTES);
+        let part = data.split_to(room.min(data.len()));
+        if part.len() > SMALL_BYTES {
+            return self.holding(part.len(), part);
+        }
+        // It may be all that is left of a large buffer, and keep that.
+        if allowance.is_strained() {
+            self.holding(part.len(), Bytes::copy_from_slice(&part))
+        } else {
+            self.holding(SMALL_BYTES, part)
+        }
+    }
+
+    fn holding(&self, bytes: usize, data: Bytes) -> Portion {
+        let bytes = bytes + FRAME_BYTES;
+        self.0.bytes.fetch_add(bytes, Ordering::Release);
+        if let Some(allowance) = &self.0.allowance {
+            allowance.0.held.fetch_add(bytes, Ordering::Relaxed);
+        }
         Portion {
-            length: data.len(),
             data,
-            backlog: self.0.clone(),
+            _held: Some(Held {
+                bytes,
+                backlog: self.0.clone(),
+            }),
         }
     }
 }
 
-/// Some of a request's body, for as long as it has not been written whole.
+/// Some of a body, for as long as it has not been written whole.
 #[derive(Debug)]
 pub struct Portion {
     data: Bytes,
-    length: usize,
+    _held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    bytes: usize,
     backlog: Arc<Unwritten>,
+}
+
+/// What nobody counts.
+impl From<Bytes> for Portion {
+    fn from(data: Bytes) -> Self {
+        Self { data, _held: None }
+    }
 }
 
 impl Buf for Portion {
@@ -73,15 +171,30 @@ impl Buf for Portion {
     }
 }
 
-impl Drop for Portion {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.backlog.bytes.fetch_sub(self.length, Ordering::Release);
+        if let Some(allowance) = &self.backlog.allowance {
+            allowance.0.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+        self.backlog.bytes.fetch_sub(self.bytes, Ordering::Release);
         self.backlog.waker.wake();
     }
 }
 
-/// From so many bytes on, no more is handed over.
+/// From so many bytes on, no more is handed over of a body that shares with none.
 const MOST_BYTES: usize = 32 * 1024;
+
+/// What a body may hand over even if others hold all there is, as long as it holds nothing itself.
+const LITTLE_BYTES: usize = 1024;
+
+/// As many answers as a client usually waits for at once.
+const FEW_HEADS: usize = 16;
+
+/// Up to this size, a portion counts for more than itself, or is copied.
+const SMALL_BYTES: usize = 8 * 1024;
+
+/// What a portion takes beside its bytes.
+const FRAME_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -97,20 +210,74 @@ mod tests {
         }
     }
 
+    impl Woken {
+        fn times(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
     #[test]
     fn p20_no_more_is_handed_over_until_some_has_been_written() {
         let (backlog, woken) = (Backlog::default(), Arc::new(Woken::default()));
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
         let block = Bytes::from(vec![7; MOST_BYTES / 2]);
-        let mut first = backlog.portion(block.clone());
+        let mut first = backlog.portion(&mut block.clone());
         assert!(backlog.poll_room(&cx).is_ready());
-        let _second = backlog.portion(block);
+        let _second = backlog.portion(&mut block.clone());
         assert!(backlog.poll_room(&cx).is_pending());
         first.advance(MOST_BYTES / 4);
         assert!(backlog.poll_room(&cx).is_pending());
         drop(first);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(woken.times(), 1);
         assert!(backlog.poll_room(&cx).is_ready());
+    }
+
+    #[test]
+    fn t117_answers_that_nobody_reads_leave_the_others_a_little_at_a_time() {
+        const MOST: usize = 64 * 1024;
+        let allowance = Allowance::of(MOST);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let cx = Context::from_waker(&waker);
+        let (unread, read) = (Backlog::sharing(&allowance), Backlog::sharing(&allowance));
+        let mut flood = Bytes::from(vec![7; 2 * MOST]);
+        let kept = unread.portion(&mut flood);
+        assert_eq!(kept.remaining(), MOST);
+        assert!(unread.poll_room(&cx).is_pending());
+        let mut body = Bytes::from(vec![8; 2 * LITTLE_BYTES]);
+        assert!(read.poll_room(&cx).is_ready());
+        let little = read.portion(&mut body);
+        assert_eq!(little.remaining(), LITTLE_BYTES);
+        assert_eq!(body.len(), LITTLE_BYTES);
+        assert!(read.poll_room(&cx).is_pending());
+        drop(little);
+        assert_eq!(woken.times(), 1);
+        assert!(read.poll_room(&cx).is_ready());
+        drop(kept);
+        assert_eq!(allowance.left(), MOST);
+        assert!(unread.poll_room(&cx).is_ready());
+    }
+
+    #[test]
+    fn t117_few_small_portions_keep_the_buffers_that_they_came_in() {
+        let backlog = Backlog::sharing(&Allowance::of(8 * SMALL_BYTES));
+        let keep_their_buffer = (0..100).map(|_| {
+            let mut buffer = Bytes::from(vec![7; SMALL_BYTES]);
+            let portion = backlog.portion(&mut buffer.split_to(10));
+            assert_eq!(portion.remaining(), 10);
+            (!buffer.is_unique(), portion)
+        });
+        let kept: Vec<_> = keep_their_buffer.collect();
+        assert_eq!(kept.iter().filter(|(keeps, _)| *keeps).count(), 2);
+    }
+
+    #[test]
+    fn t117_few_heads_keep_the_buffers_that_they_came_in() {
+        let allowance = Allowance::of(MOST_BYTES);
+        let copied = || (0..100).filter(|_| allowance.one_more_head()).count();
+        assert_eq!(copied(), 100 - FEW_HEADS);
+        allowance.heads_written();
+        assert_eq!(copied(), 100 - FEW_HEADS);
     }
 }

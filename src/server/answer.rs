@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::admin::{self, AdminState};
-use crate::proxy::{self, Arrival, Downstream, ResponseBody, Worker};
+use crate::proxy::{self, Arrival, Downstream, Portion, ResponseBody, Worker};
 
 /// What a listener does with requests.
 #[derive(Clone)]
@@ -98,16 +98,19 @@ pub(super) enum AnswerBody {
 }
 
 impl Body for AnswerBody {
-    type Data = Bytes;
+    type Data = Portion;
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Portion>, Self::Error>>> {
         match self.get_mut() {
             Self::Proxy(body) => Pin::new(body).poll_frame(cx),
-            Self::Admin(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Admin(body) => {
+                let frame = Pin::new(body).poll_frame(cx).map_err(Into::into);
+                frame.map_ok(|frame| frame.map_data(Portion::from))
+            }
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) struct Manner {
     pub(super) heads: HeadLimits,
     /// Concurrent streams (HTTP/2).
     pub(super) max_streams: u32,
+    /// What all of them may make us hold each way, in bytes.
+    pub(super) each_way: usize,
     pub(super) parking: Rc<Parking>,
     pub(super) phase: PhaseWatch,
 }

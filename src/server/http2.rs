@@ -52,6 +52,9 @@ where
             }
             return Poll::Ready(());
         }
+        if activity.is_flushed() {
+            downstream.heads_written();
+        }
         while let Poll::Ready(tunnel) = downstream.tunnels.poll_next(cx) {
             let mut phase = manner.phase.clone();
             tokio::task::spawn_local(async move {
@@ -83,7 +86,7 @@ fn builder(manner: &Manner, downstream: &Rc<Downstream>) -> http2::Builder<Local
         .max_concurrent_streams(manner.max_streams)
         .max_header_list_size(u32::try_from(manner.heads.bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(u32::try_from(manner.each_way).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER_BYTES)
         // WebSocket inside a stream (RFC 8441). Whether a route has one is seen at the request.
         .enable_connect_protocol()
@@ -132,11 +135,10 @@ impl<F: Future> Future for Cuttable<F> {
     }
 }
 
-/// What one stream, and all of them together, may send before the upstream has taken it.
+/// What one stream may send before the upstream has taken it.
 pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// What is buffered of an answer that the client does not read.
+/// What is buffered of one answer that the client does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// A peer that vanished without a word is found out by its missing answers.

@@ -8,6 +8,15 @@ pub(super) fn room() -> usize {
     usize::try_from(there_is() / CONNECTION_BYTES).unwrap_or(usize::MAX)
 }
 
+/// What each of so many clients may make us hold each way at most, in bytes, of the streams of one
+/// connection (HTTP/2).
+pub(super) fn each_way(clients: usize) -> usize {
+    let share = there_is() / clients.max(1) as u64 / SHARES;
+    usize::try_from(share).map_or(MOST_EACH_WAY, |share| {
+        share.clamp(LEAST_EACH_WAY, MOST_EACH_WAY)
+    })
+}
+
 /// What bodies may take beyond that, in bytes, to pass faster.
 pub(super) fn surplus() -> usize {
     usize::try_from(there_is() / SHARE_OF_SURPLUS).unwrap_or(usize::MAX)
@@ -50,8 +59,19 @@ fn allowed(root: &Path, line: &str) -> Option<u64> {
 }
 
 /// What a connection takes at most with what it is connected to, if neither side takes anything of
-/// what the other one sends: measured are 200 KiB.
-const CONNECTION_BYTES: u64 = 256 * 1024;
+/// what the other one sends. Measured are 200 KiB of HTTP/1, and of HTTP/2 with a hundred streams
+/// 350 KiB, and 50 KiB for each connection to an upstream.
+const CONNECTION_BYTES: u64 = 512 * 1024;
+
+/// An eighth of a client's memory is for what it sends, an eighth for what it is sent.
+const SHARES: u64 = 8;
+
+/// What a client of HTTP/2 may always send before anybody has taken it (RFC 9113 §6.9.2): the
+/// protocol knows no less.
+const LEAST_EACH_WAY: usize = 64 * 1024;
+
+/// More does not make it faster.
+const MOST_EACH_WAY: usize = 512 * 1024;
 
 /// A thirty-second of the memory serves ten fast downloads in 256 MiB, and a thousand in 24 GiB.
 const SHARE_OF_SURPLUS: u64 = 32;

@@ -149,6 +149,7 @@ impl Gateway {
                 crowd: crowd.clone(),
                 phase: gateway.phase.watch(),
                 live: live.clone(),
+                each_way: room.each_way,
             };
             let (live, metrics, beat) = (live.clone(), metrics.clone(), beat.clone());
             let (clock, log) = (surroundings.clock.clone(), access_log.clone());
@@ -175,6 +176,7 @@ impl Gateway {
                 crowd: Crowd::new(OPERATORS_CONNECTIONS),
                 phase: phase.watch(),
                 live: live.clone(),
+                each_way: room.each_way,
             };
             let whole = gateway.phase.watch();
             gateway.spawn("admin".to_owned(), alive, setting, move || {

@@ -11,6 +11,8 @@ pub(super) struct Room {
     pub(super) clients: usize,
     /// For upstreams. A client of HTTP/2 may bring a hundred requests at once.
     pub(super) upstreams: usize,
+    /// What a client of HTTP/2 may make us hold each way, in bytes.
+    pub(super) each_way: usize,
 }
 
 /// Divides what there is: each connection from a client may need another one to an upstream, and
@@ -38,6 +40,7 @@ pub(super) fn room_for(connections: usize) -> Room {
     }
     let upstreams = (sockets - sockets.min(clients)).min(memory);
     Room {
+        each_way: memory::each_way(clients),
         clients,
         upstreams: upstreams.clamp(1, Semaphore::MAX_PERMITS),
     }

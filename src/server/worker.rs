@@ -20,7 +20,7 @@ use super::http1::{Deadlines, HeadLimits, Manner};
 use super::phase::{Phase, PhaseWatch};
 use super::{http1, http2, proxy_header};
 use crate::observe::{ConnectionState, Handshake, Introduction, Listener, Metrics};
-use crate::proxy::{Downstream, Peer, Secured};
+use crate::proxy::{Allowance, Downstream, Peer, Secured};
 use crate::snapshot::{Live, View};
 use crate::tls::{Established, HandshakeError, Protocol};
 
@@ -31,6 +31,8 @@ pub(super) struct Setting {
     pub(super) phase: PhaseWatch,
     /// What the configuration says of connections: each goes by what is in force when it begins.
     pub(super) live: Live,
+    /// What a connection of HTTP/2 may make us hold each way, in bytes.
+    pub(super) each_way: usize,
 }
 
 /// A socket and what is done with its connections.
@@ -186,7 +188,7 @@ impl Gate {
     }
 
     async fn plain(&self, stream: TcpStream, peer: Peer) {
-        let downstream = Downstream::new(peer, None);
+        let downstream = Downstream::new(peer, None, None);
         http1::serve(stream, self.answer.clone(), downstream, self.manner()).await;
     }
 
@@ -211,6 +213,7 @@ impl Gate {
                 fields: limits.header_fields,
             },
             max_streams: limits.streams,
+            each_way: self.setting.each_way,
             parking: self.parking.clone(),
             phase: self.setting.phase.clone(),
         }
@@ -236,12 +239,17 @@ impl Gate {
             }
         };
         let certificates = acceptor.certificates().clone();
+        let allowance = match protocol {
+            Protocol::Http1 => None,
+            Protocol::Http2 => Some(Allowance::of(setting.each_way)),
+        };
         let downstream = Downstream::new(
             peer,
             Some(Secured {
                 server_name,
                 certificates,
             }),
+            allowance,
         );
         let (answer, manner) = (self.answer.clone(), self.manner());
         match protocol {

@@ -1,9 +1,15 @@
 //! What clients can make the gateway hold.
 
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::harness::{H1, PATIENCE, Process, Script, Start, Upstream};
+use crate::harness::{H1, PATIENCE, Process, Script, Start, Upstream, connector};
 
 const PUBLIC: &str = "GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -121,6 +127,83 @@ async fn p20_an_upload_that_nobody_reads_takes_little() {
     let each = each_takes(Flood::Uploads).await;
     println!("{each} bytes for each upload that nobody reads");
     assert!(each <= 176 * 1024, "{each} bytes each");
+}
+
+/// A client of HTTP/2 with open windows. What comes it throws away, until it is told to stop: then
+/// it reads no more.
+async fn wide_open(process: &Process) -> (SendRequest<Bytes>, oneshot::Sender<()>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let stream = socket.connect(process.https).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let tls = connector(&process.authority, &[b"h2"]);
+    let (client, mut connection) = h2::client::Builder::new()
+        .initial_window_size(1 << 30)
+        .initial_connection_window_size(1 << 30)
+        .handshake(tls.connect(name, stream).await.unwrap())
+        .await
+        .unwrap();
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(async move {
+        tokio::select! {
+            ended = &mut connection => panic!("it ended: {ended:?}"),
+            _ = stopped => std::future::pending().await,
+        }
+    });
+    (client, stop)
+}
+
+#[tokio::test]
+async fn t117_answers_that_nobody_reads_take_little_however_many_there_are() {
+    // Short enough for the upstream to be done with it, if somebody takes it.
+    const BYTES: usize = 90_000;
+    const CROWD: usize = 5;
+    const STREAMS: usize = 100;
+    let (asked, mut all_asked) = mpsc::channel(CROWD * STREAMS);
+    let (flood, flooded) = watch::channel(());
+    let upstream = Script::start(move |mut line| {
+        let (asked, mut flooded) = (asked.clone(), flooded.clone());
+        async move {
+            while line.head().await.is_some() {
+                asked.send(()).await.unwrap();
+                let _ = flooded.changed().await;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BYTES}\r\n\r\n");
+                line.send([head.as_bytes(), &[b'x'; BYTES]].concat()).await;
+            }
+        }
+    })
+    .await;
+    let to = upstream.url();
+    let start = Start::routes(&format!(
+        "[[route]]\npath = \"/public/\"\nto = \"{to}\"\nauth = \"public\"\n"
+    ));
+    let limits = "[limits]\nheader_timeout = \"1s\"\nbody_timeout = \"1s\"\n";
+    let process = Process::start(start.extra(limits), "info");
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let (mut client, stop) = wide_open(&process).await;
+        for _ in 0..STREAMS {
+            client = client.ready().await.unwrap();
+            let request = Request::get("https://localhost/public/flood").body(());
+            let (answer, _) = client.send_request(request.unwrap(), true).unwrap();
+            tokio::spawn(answer);
+            timeout(PATIENCE, all_asked.recv()).await.unwrap();
+        }
+        stop.send(()).unwrap();
+        crowd.push(client);
+    }
+    let before = process.resident();
+    flood.send(()).unwrap();
+    let all_over = tokio::task::spawn_blocking(move || {
+        for _ in 0..CROWD * STREAMS {
+            process.wait_for("/public/flood");
+        }
+        process
+    });
+    let process = all_over.await.unwrap();
+    let each = (process.peak() - before) / (CROWD * STREAMS) as u64;
+    println!("{each} bytes for each of a hundred answers that nobody reads");
+    assert!(each <= 40 * 1024, "{each} bytes each");
 }
 
 #[tokio::test]
