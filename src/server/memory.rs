@@ -3,30 +3,50 @@
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// How many connections have room, each with the one to an upstream that it may need.
-pub(super) fn room() -> usize {
-    usize::try_from(there_is() / CONNECTION_BYTES).unwrap_or(usize::MAX)
-}
+/// The memory that connections may use, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory(u64);
 
-/// What each of so many clients may make us hold each way at most, in bytes, of the streams of one
-/// connection (HTTP/2).
-pub(super) fn each_way(clients: usize) -> usize {
-    let share = there_is() / clients.max(1) as u64 / SHARES;
-    usize::try_from(share).map_or(MOST_EACH_WAY, |share| {
-        share.clamp(LEAST_EACH_WAY, MOST_EACH_WAY)
-    })
-}
+impl Memory {
+    /// What this process may use, less what it needs whether there are connections or not: so many
+    /// bytes for a cache, and a little.
+    pub(super) fn beside_cache(cache: usize) -> Self {
+        let system = rustix::system::sysinfo();
+        let machine = (system.totalram as u64).saturating_mul(system.mem_unit.into());
+        Self::within(limit(Path::new("/"), machine), cache as u64)
+    }
 
-/// What bodies may take beyond that, in bytes, to pass faster.
-pub(super) fn surplus() -> usize {
-    usize::try_from(there_is() / SHARE_OF_SURPLUS).unwrap_or(usize::MAX)
-}
+    /// At least half: whoever has so little has set the cache too large.
+    fn within(limit: u64, cache: u64) -> Self {
+        let left = limit.saturating_sub(cache.saturating_add(OWN_BYTES));
+        Self(left.max(limit / 2))
+    }
 
-/// What this process may use, in bytes.
-fn there_is() -> u64 {
-    let system = rustix::system::sysinfo();
-    let machine = (system.totalram as u64).saturating_mul(system.mem_unit.into());
-    limit(Path::new("/"), machine)
+    /// How many connections from clients have room.
+    pub(super) fn clients(self) -> usize {
+        usize::try_from(self.0 / CLIENT_BYTES)
+            .unwrap_or(usize::MAX)
+            .max(1)
+    }
+
+    /// How many connections to upstreams have room beside them.
+    pub(super) fn upstreams(self) -> usize {
+        usize::try_from(self.0 / UPSTREAM_BYTES).unwrap_or(usize::MAX)
+    }
+
+    /// What each of so many clients may make us hold each way at most, in bytes, of the streams of
+    /// one connection (HTTP/2).
+    pub(super) fn each_way(self, clients: usize) -> usize {
+        let share = self.0 / clients.max(1) as u64 / SHARES;
+        usize::try_from(share).map_or(MOST_EACH_WAY, |share| {
+            share.clamp(LEAST_EACH_WAY, MOST_EACH_WAY)
+        })
+    }
+
+    /// What bodies may take beyond that, in bytes, to pass faster.
+    pub(super) fn surplus(self) -> usize {
+        usize::try_from(self.0 / SHARE_OF_SURPLUS).unwrap_or(usize::MAX)
+    }
 }
 
 /// The least of what the machine has and what the process's control groups allow, in bytes.
@@ -58,10 +78,17 @@ fn allowed(root: &Path, line: &str) -> Option<u64> {
         .min()
 }
 
-/// What a connection takes at most with what it is connected to, if neither side takes anything of
-/// what the other one sends. Measured are 200 KiB of HTTP/1, and of HTTP/2 with a hundred streams
-/// 350 KiB, and 50 KiB for each connection to an upstream.
-const CONNECTION_BYTES: u64 = 512 * 1024;
+/// What the program itself takes, with a configuration of a usual size: measured are 15 MiB.
+const OWN_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What a client's connection takes at most if neither side takes anything of what the other one
+/// sends. Measured are 200 KiB of HTTP/1 with its upstream, and 350 KiB of HTTP/2 with a hundred
+/// streams without theirs.
+const CLIENT_BYTES: u64 = 512 * 1024;
+
+/// The same of a connection to an upstream. Measured are 50 KiB; what is left is for everything
+/// else.
+const UPSTREAM_BYTES: u64 = 256 * 1024;
 
 /// An eighth of a client's memory is for what it sends, an eighth for what it is sent.
 const SHARES: u64 = 8;
@@ -94,6 +121,16 @@ mod tests {
     }
 
     const MACHINE: u64 = 2048 * MIB;
+
+    #[test]
+    fn what_the_program_needs_itself_is_not_for_connections() {
+        let memory = Memory::within(256 * MIB, 32 * MIB);
+        assert_eq!((memory.clients(), memory.upstreams()), (384, 768));
+        assert_eq!(memory.each_way(memory.clients()), LEAST_EACH_WAY);
+        assert_eq!(memory.each_way(1), MOST_EACH_WAY);
+        let too_little = Memory::within(32 * MIB, 64 * MIB);
+        assert_eq!(too_little.clients(), 32);
+    }
 
     #[test]
     fn a_machine_without_groups_has_what_it_has() {

@@ -40,6 +40,7 @@ use crate::upstream::{Pool, Slots};
 use answer::Answer;
 use crowd::Crowd;
 pub use inherited::Inherited;
+use memory::Memory;
 use phase::{Phase, PhaseControl, PhaseWatch};
 pub use pulse::Pulse;
 use sockets::Sockets;
@@ -136,10 +137,11 @@ impl Gateway {
             running,
             log_writer: Some(log_writer),
         };
-        let room = room::room_for(config.limits.connections);
+        let memory = Memory::beside_cache(config.server.token_cache);
+        let room = room::room_for(config.limits.connections, memory);
         // One more request may wait for each.
         let upstream_sockets = Arc::new(Slots::new(room.upstreams, room.upstreams));
-        let surplus = Surplus::of(memory::surplus());
+        let surplus = Surplus::of(memory.surplus());
         let crowd = Crowd::new(room.clients);
         // Each has its share: what one has verified, the others do not know.
         let token_cache = config.server.token_cache / config.server.workers;

@@ -3,7 +3,8 @@
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::{descriptors, memory};
+use super::descriptors;
+use super::memory::Memory;
 
 /// How many sockets each side gets.
 pub(super) struct Room {
@@ -17,11 +18,10 @@ pub(super) struct Room {
 
 /// Divides what there is: each connection from a client may need another one to an upstream, and
 /// as much memory as both take when nobody reads.
-pub(super) fn room_for(connections: usize) -> Room {
+pub(super) fn room_for(connections: usize, memory: Memory) -> Room {
     let sockets = descriptors::room().unwrap_or(usize::MAX);
-    let memory = memory::room().max(1);
     let by_descriptors = (sockets / 2).max(1);
-    let clients = connections.min(by_descriptors).min(memory);
+    let clients = connections.min(by_descriptors).min(memory.clients());
     // What is reserved may well come out of what the defaults ask for; nobody has to act on that.
     if by_descriptors < connections - connections / 10 {
         warn!(
@@ -31,16 +31,16 @@ pub(super) fn room_for(connections: usize) -> Room {
             "the limit of file descriptors leaves room for fewer connections than [limits] connections; raise it (LimitNOFILE=, ulimit -n)"
         );
     }
-    if memory < connections {
+    if memory.clients() < connections {
         info!(
             connections,
             room = clients,
             "the memory this process may use leaves room for fewer connections than [limits] connections"
         );
     }
-    let upstreams = (sockets - sockets.min(clients)).min(memory);
+    let upstreams = (sockets - sockets.min(clients)).min(memory.upstreams());
     Room {
-        each_way: memory::each_way(clients),
+        each_way: memory.each_way(clients),
         clients,
         upstreams: upstreams.clamp(1, Semaphore::MAX_PERMITS),
     }
