@@ -1,6 +1,7 @@
 //! What changes on disk takes effect without a restart, and what is wrong there does not.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -656,6 +657,36 @@ async fn p6_a_key_that_may_not_be_read_any_more_stays_in_force() {
     process.signal("HUP");
     process.wait_for("the files are as they were");
     assert_eq!(ask(&mut client, &good).await, 200);
+}
+
+#[tokio::test]
+async fn p6_a_disk_that_is_full_leaves_the_last_good_key_until_there_is_room() {
+    let upstream = Upstream::start().await;
+    let Some((process, keys)) = Process::start_with_small_disk(Start::with(&upstream), 32) else {
+        return println!("skipped: this system lets nobody mount a disk of their own");
+    };
+    let key = keys.join("main.pem");
+    let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+    assert_eq!(ask(&mut client, &old).await, 200);
+    let ballast = keys.join("ballast");
+    let full = fs::write(&ballast, vec![b'x'; 64 * 1024]).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    // As an editor does: beside it first. It comes to nothing.
+    let beside = keys.join("main.new");
+    assert!(fs::write(&beside, second().public_pem()).is_err());
+    fs::remove_file(&beside).unwrap();
+    // In place: the old key is gone, and of the new one there is only the beginning.
+    let padded = format!("{}\n{}", "#".repeat(8 * 1024), second().public_pem());
+    let broken_off = fs::write(&key, &padded).unwrap_err();
+    assert_eq!(broken_off.kind(), ErrorKind::StorageFull);
+    process.wait_for("not applied, the last good configuration goes on");
+    assert_eq!(ask(&mut client, &old).await, 200);
+    assert_eq!(ask(&mut client, &new).await, 401);
+    fs::remove_file(&ballast).unwrap();
+    fs::write(&key, &padded).unwrap();
+    comes_to(&mut client, &new, 200).await;
+    assert_eq!(ask(&mut client, &old).await, 401);
 }
 
 #[tokio::test]

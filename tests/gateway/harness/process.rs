@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -66,6 +66,28 @@ impl Process {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
         command.arg(program);
         Self::spawn(command, start, "info", Stdio::piped())
+    }
+
+    /// And with its keys on a disk of their own, of so many KiB, which it sees alone; where it does
+    /// is returned as well. `None` where the system lets nobody have one.
+    pub fn start_with_small_disk(start: Start, size: u32) -> Option<(Self, PathBuf)> {
+        let mut alone = Command::new("unshare");
+        alone.arg("--map-root-user").arg("--mount");
+        if !alone.arg("true").status().is_ok_and(|s| s.success()) {
+            return None;
+        }
+        let keys = start.folder().join("keys");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-ec"]);
+        let script = format!(
+            "cp -r \"$0\" \"$0.kept\"; mount -t tmpfs -o size={size}k none \"$0\"; \
+             cp \"$0.kept\"/* \"$0\"; exec \"$@\""
+        );
+        command.arg(script).arg(&keys).arg(JOTGATE);
+        let process = Self::spawn(command, start, "info", Stdio::piped());
+        let root = PathBuf::from(format!("/proc/{}/root", process.child.id()));
+        let seen = root.join(keys.strip_prefix("/").unwrap());
+        Some((process, seen))
     }
 
     /// And with a journal behind standard error, as far as it is told.
