@@ -130,6 +130,7 @@ class Arena:
     """Where the comparison takes place. `close` stops what it started."""
 
     work: Path
+    rsa_certificate: bool = False
     keys: dict[str, SigningKey] = field(default_factory=dict)
     upstream_port: int = 0
     echo_port: int = 0
@@ -150,7 +151,11 @@ class Arena:
         self._start_upstreams()
 
     def _write_certificate(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = (
+            rsa.generate_private_key(65537, 2048)
+            if self.rsa_certificate
+            else ec.generate_private_key(ec.SECP256R1())
+        )
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         now = datetime.datetime.now(datetime.UTC)
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]

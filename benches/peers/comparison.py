@@ -151,7 +151,7 @@ def main(asked: argparse.Namespace, repository: Path, work: Path) -> int:
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=repository, check=True)
     gateways = present(gateways, asked.peers)
     opts = options(asked)
-    arena = Arena(work)
+    arena = Arena(work, rsa_certificate=asked.rsa)
     results = []
     try:
         checked(arena, gateways)
