@@ -277,6 +277,18 @@ impl ResponseBody {
         portion
     }
 
+    /// Ready once the client has taken enough of what was handed over.
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let backlog = self.backlog.as_ref();
+        let room = backlog.map_or(Poll::Ready(()), |backlog| backlog.poll_room(cx));
+        match &mut self.exchange {
+            Some(exchange) if room.is_ready() => exchange.asked(),
+            Some(exchange) => exchange.held_back(),
+            None => {}
+        }
+        room
+    }
+
     /// What comes next from where it comes from.
     fn poll_source(
         &mut self,
@@ -302,18 +314,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Portion>, Self::Error>>> {
-        let backlog = self.backlog.as_ref();
-        let has_room = backlog.is_none_or(|backlog| backlog.poll_room(cx).is_ready());
-        if let Some(exchange) = &mut self.exchange {
-            if has_room {
-                exchange.asked();
-            } else {
-                exchange.held_back();
-            }
-        }
-        if !has_room {
-            return Poll::Pending;
-        }
+        ready!(self.poll_room(cx));
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(self.hand_over(Instant::now())))));
         }
