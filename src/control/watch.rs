@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
@@ -24,7 +24,7 @@ use crate::keys::source;
 pub(super) struct Watch {
     /// `None` where the system gives no word at all.
     watcher: Option<RecommendedWatcher>,
-    entries: Arc<Mutex<Entries>>,
+    word: Arc<Mutex<Word>>,
     /// What is watched, and what stood there when it began to be.
     watched: BTreeMap<PathBuf, Inode>,
 }
@@ -38,11 +38,11 @@ impl Watch {
     /// Where the system gives no word, or not of everything, that is logged, and nothing else
     /// happens: somebody looks now and then anyway.
     pub(super) fn over(inputs: &Inputs, changed: Arc<Notify>) -> Self {
-        let entries = Arc::new(Mutex::new(Entries::default()));
-        let looked_for = entries.clone();
+        let word = Arc::new(Mutex::new(Word::default()));
+        let heard = word.clone();
         let tell = move |event: notify::Result<Event>| {
-            let entries = looked_for.lock().unwrap_or_else(PoisonError::into_inner);
-            if event.is_ok_and(|event| entries.concern(&event)) {
+            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if event.is_ok_and(|event| heard.concerns_us(event)) {
                 changed.notify_one();
             }
         };
@@ -53,7 +53,7 @@ impl Watch {
                     warn!(%error, "no word of changed files; they are looked at every [reload] poll");
                 })
                 .ok(),
-            entries,
+            word,
             watched: BTreeMap::new(),
         };
         watch.turn_to(inputs);
@@ -78,9 +78,12 @@ impl Watch {
         let mut has_new = false;
         let entries = Entries::of(inputs);
         let wanted = entries.inodes();
-        *self.entries.lock().unwrap_or_else(PoisonError::into_inner) = entries;
+        let mut word = self.word.lock().unwrap_or_else(PoisonError::into_inner);
+        word.entries = entries;
+        let gone = std::mem::take(&mut word.gone);
+        drop(word);
         self.watched.retain(|path, inode| {
-            let is_same = wanted.get(path) == Some(inode);
+            let is_same = wanted.get(path) == Some(inode) && !gone.contains(path);
             if !is_same {
                 // It may have ended by itself.
                 let _ = watcher.unwatch(path);
@@ -100,6 +103,26 @@ impl Watch {
             }
         }
         has_new
+    }
+}
+
+/// What the system may tell, and what it has told.
+#[derive(Default)]
+struct Word {
+    entries: Entries,
+    /// What was watched and has been taken away. Its watch is over even if something stands there
+    /// again, which may well be the same inode.
+    gone: BTreeSet<PathBuf>,
+}
+
+impl Word {
+    fn concerns_us(&mut self, event: Event) -> bool {
+        let concerns_us = self.entries.concern(&event);
+        if let EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) = event.kind {
+            let watched = |path: &PathBuf| self.entries.0.contains_key(path);
+            self.gone.extend(event.paths.into_iter().filter(watched));
+        }
+        concerns_us
     }
 }
 

@@ -444,6 +444,34 @@ async fn p5_a_key_may_come_back_with_all_the_folders_that_it_was_in() {
 }
 
 /// What `check --against` says of a file, without what it says of the file alone.
+#[tokio::test]
+async fn p5_a_folder_may_be_made_anew_or_moved_away_and_back_again_and_again() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let keys = gateway.folder().join("keys");
+    let mut client = gateway.h1().await;
+    let signers = [Signer::rsa(), second()];
+    let tokens = signers.map(|signer| token(signer, "main"));
+    for round in 0..6 {
+        let now = (round + 1) % 2;
+        if round < 3 {
+            // The new folder may well be the old inode.
+            fs::remove_dir_all(&keys).unwrap();
+            fs::create_dir(&keys).unwrap();
+        } else {
+            let away = keys.with_extension("away");
+            fs::rename(&keys, &away).unwrap();
+            fs::rename(&away, &keys).unwrap();
+        }
+        fs::write(keys.join("main.pem"), signers[now].public_pem()).unwrap();
+        comes_to(&mut client, &tokens[now], 200).await;
+        // And what is in there now is watched.
+        fs::write(keys.join("main.pem"), signers[1 - now].public_pem()).unwrap();
+        comes_to(&mut client, &tokens[1 - now], 200).await;
+        comes_to(&mut client, &tokens[now], 401).await;
+    }
+}
+
 fn against(gateway: &TestGateway, config: &Path) -> (Option<i32>, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jotgate"));
     command.arg("check").arg("--config").arg(config);
