@@ -65,7 +65,9 @@ impl CertificateError {
     pub fn is_unsettled(&self) -> bool {
         match self {
             Self::Unreadable { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Malformed { reason, .. } => reason == CUT_SHORT || reason == EMPTY,
+            Self::Malformed { reason, .. } => {
+                [CUT_SHORT, CUT_LINE, EMPTY].contains(&reason.as_str())
+            }
             Self::Mismatch { .. } => true,
         }
     }
@@ -197,10 +199,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
 fn explain(error: &pem::Error, wanted: &str) -> String {
     if matches!(error, pem::Error::NoItemsFound) {
         format!("holds no PEM {wanted} (expected a -----BEGIN … block)")
-    } else if matches!(error, pem::Error::MissingSectionEnd { .. }) {
-        CUT_SHORT.to_owned()
     } else {
-        format!("is not valid PEM: {error}")
+        broken_pem(error).to_owned()
+    }
+}
+
+/// What is wrong with a PEM file. Never in the library's own words: those quote the line, and that
+/// may be a private key which has lost its line breaks.
+pub(crate) const fn broken_pem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => CUT_SHORT,
+        pem::Error::IllegalSectionStart { .. } => CUT_LINE,
+        pem::Error::Base64Decode(_) => "is not valid PEM: a block holds something else than base64",
+        pem::Error::Io(_) | pem::Error::NoItemsFound | pem::Error::SectionTooLarge | _ => {
+            "is not valid PEM"
+        }
     }
 }
 
@@ -250,5 +263,6 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 const CUT_SHORT: &str = "is cut short: a PEM block has no end";
+const CUT_LINE: &str = "is cut short, or has lost a line break: a line that begins with -----BEGIN does not end with -----";
 const EMPTY: &str = "the file is empty";
 const NO_CERTIFICATE: &str = "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)";

@@ -5,8 +5,8 @@ mod certificates;
 mod config;
 mod handshake;
 
-pub(crate) use certificate::read;
 pub use certificate::{Certificate, CertificateError};
+pub(crate) use certificate::{broken_pem, read};
 pub use certificates::Certificates;
 pub use config::MinVersion;
 pub use handshake::{Acceptor, Established, HandshakeError, Protocol};

@@ -159,7 +159,7 @@ fn authorities(path: &Path, text: &[u8]) -> Result<RootCertStore, ClientTlsError
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(text) {
         let certificate =
-            certificate.map_err(|error| unusable(format!("not valid PEM: {error}")))?;
+            certificate.map_err(|error| unusable(tls::broken_pem(&error).to_owned()))?;
         roots
             .add(certificate)
             .map_err(|error| unusable(format!("not a usable authority: {error}")))?;

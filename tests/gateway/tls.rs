@@ -540,6 +540,36 @@ fn t127_files_written_by_half_are_refused_at_every_length_and_never_echoed() {
 }
 
 #[test]
+fn t127_a_key_that_has_lost_its_line_breaks_is_refused_and_never_echoed() {
+    let start = unused();
+    let tls_key = std::fs::read_to_string(start.folder().join("certs/tls.key")).unwrap();
+    for path in ["certs/tls.key", "certs/tls.crt", "keys/main.pem"] {
+        let path = start.folder().join(path);
+        let whole = std::fs::read(&path).unwrap();
+        let on_one_line = tls_key.replace('\n', "");
+        for broken in [
+            tls_key.replacen('\n', "", 1),
+            on_one_line[..on_one_line.len() / 2].to_owned(),
+            on_one_line,
+        ] {
+            std::fs::write(&path, broken).unwrap();
+            let error = refusal(&start);
+            for secret in tls_key.lines().filter(|line| !line.starts_with('-')) {
+                let (secret, in_numbers) =
+                    (&secret[..12], format!("{:?}", &secret.as_bytes()[..12]));
+                assert!(!error.contains(secret), "{error}");
+                assert!(
+                    !error.contains(in_numbers.trim_matches(['[', ']'])),
+                    "{error}"
+                );
+            }
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert!(run::load(&start.write()).is_ok());
+}
+
+#[test]
 fn t127_what_is_no_certificate_or_no_key_is_refused() {
     let start = unused();
     let read = |path: &str| std::fs::read_to_string(start.folder().join(path)).unwrap();

@@ -38,7 +38,7 @@ pub(crate) fn blocks(bytes: &[u8]) -> Vec<Block<'_>> {
         .map(<[u8]>::trim_ascii)
         .enumerate();
     while let Some((index, line)) = lines.next() {
-        let Some(label) = boundary(line, BEGIN) else {
+        let Some(label) = label(line) else {
             continue;
         };
         let mut body = Vec::new();
@@ -49,23 +49,26 @@ pub(crate) fn blocks(bytes: &[u8]) -> Vec<Block<'_>> {
             }
             dashes
         });
-        let der = match end.map(|end| boundary(end, END)) {
-            Some(Some(ended)) if ended == label => STANDARD.decode(&body).map_err(|error| {
+        let expected = format!("{END}{label}-----");
+        let der = match end {
+            Some(end) if end == expected.as_bytes() => STANDARD.decode(&body).map_err(|error| {
                 Fault::new(format!(
                     "the PEM block {:?} is not base64: {}",
                     cut(label),
                     undecodable(&error)
                 ))
             }),
-            Some(_) => Err(Fault::new(format!(
+            Some(end) if !expected.as_bytes().starts_with(end) => Err(Fault::new(format!(
                 "the PEM block {:?} does not end with its END line",
                 cut(label)
             ))),
-            None => Err(
-                Fault::new(format!("the PEM block {:?} has no END line", cut(label)))
-                    .hint("the file is cut short; copy it again")
-                    .unsettled(),
-            ),
+            // Or only the beginning of it.
+            Some(_) | None => Err(Fault::new(format!(
+                "the PEM block {:?} has no END line",
+                cut(label)
+            ))
+            .hint("the file is cut short; copy it again")
+            .unsettled()),
         };
         blocks.push(Block {
             label,
@@ -91,9 +94,11 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Contents {
     let mut contents = Contents::default();
     let blocks = blocks(bytes);
     if blocks.is_empty() {
-        return Contents::refused(Fault::new(
-            "no complete PEM line \"-----BEGIN …-----\" stands at the start of a line",
-        ));
+        let fault =
+            Fault::new("no complete PEM line \"-----BEGIN …-----\" stands at the start of a line");
+        let last = bytes.rsplit(|byte| *byte == b'\n').next();
+        let is_cut = last.is_some_and(|line| line.starts_with(BEGIN.as_bytes()));
+        return Contents::refused(if is_cut { fault.unsettled() } else { fault });
     }
     if blocks.len() > MAX_BLOCKS {
         return Contents::refused(Fault::new(format!(
@@ -197,12 +202,15 @@ fn certificate(
     }))
 }
 
-/// The label of a BEGIN or END line.
-fn boundary<'a>(line: &'a [u8], prefix: &str) -> Option<&'a str> {
+/// The label of a BEGIN line. One with dashes in it is none (RFC 7468 §3), but a whole block on one
+/// line, which nobody should see.
+fn label(line: &[u8]) -> Option<&str> {
     let label = line
-        .strip_prefix(prefix.as_bytes())?
+        .strip_prefix(BEGIN.as_bytes())?
         .strip_suffix(b"-----")?;
-    str::from_utf8(label).ok()
+    str::from_utf8(label)
+        .ok()
+        .filter(|label| !label.contains("--"))
 }
 
 fn cut(text: &str) -> String {
