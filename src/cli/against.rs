@@ -41,11 +41,17 @@ pub(super) fn run(
             out,
             "\nagainst {address}: no route, issuer, key, certificate or limit would change"
         )?;
-        return Ok(());
+    } else {
+        writeln!(out, "\nagainst {address}")?;
     }
-    writeln!(out, "\nagainst {address}")?;
     for (sign, name) in changes.iter() {
         writeln!(out, "  {sign} {name}")?;
+    }
+    for secret in snapshot.secrets().filter(|name| running.contains_key(name)) {
+        writeln!(
+            out,
+            "  ? {secret}: a secret, of which nobody is told whether it is another one"
+        )?;
     }
     Ok(())
 }

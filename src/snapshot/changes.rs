@@ -103,6 +103,14 @@ impl Snapshot {
         self.contents_with(self.named_routes(), |_| String::new())
     }
 
+    /// The names of what has no mark there.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        self.issuers.iter().flat_map(|issuer| {
+            let secrets = issuer.keys.iter().filter(|key| key.thumbprint().is_none());
+            secrets.map(|secret| name_of(secret, &issuer.name))
+        })
+    }
+
     fn contents_with<'a>(
         &'a self,
         routes: impl Iterator<Item = (&'a str, Facts<'a>)>,
@@ -118,12 +126,11 @@ impl Snapshot {
             let what = format!("{} {:?}", issuer.iss, issuer.leeway);
             add(format!("issuer {name}"), what);
             for key in issuer.keys.iter() {
-                let called = key.kid().or(key.thumbprint()).unwrap_or("-");
                 let mark = key
                     .thumbprint()
                     .map_or_else(|| secret(key), ToOwned::to_owned);
                 let what = format!("{} {} {mark}", key.description(), key.algorithms());
-                add(format!("key {called} of {name}"), what);
+                add(name_of(key, name), what);
             }
         }
         let mut named = HashMap::new();
@@ -141,13 +148,19 @@ impl Snapshot {
         add("[limits]".to_owned(), format!("{:?}", self.limits));
         let listen = (&self.trusted_proxies, self.proxy_protocol, self.public_port);
         add("[listen]".to_owned(), format!("{listen:?}"));
-        let tls = (&self.hsts, self.acceptor.min_version());
+        let refuse_unknown = self.certificates.refuse_unknown();
+        let tls = (&self.hsts, self.acceptor.min_version(), refuse_unknown);
         add("[tls]".to_owned(), format!("{tls:?}"));
         add("[log]".to_owned(), format!("{:?}", self.log_subject));
         let server = (self.drain, self.drain_idle);
         add("[server]".to_owned(), format!("{server:?}"));
         contents
     }
+}
+
+fn name_of(key: &Key, issuer: &str) -> String {
+    let called = key.kid().or(key.thumbprint()).unwrap_or("-");
+    format!("key {called} of {issuer}")
 }
 
 fn hex(digest: &[u8]) -> String {

@@ -48,6 +48,11 @@ impl Certificates {
         }
     }
 
+    /// Whether a name that no certificate has is refused.
+    pub fn refuse_unknown(&self) -> bool {
+        self.unknown == Unknown::Refused
+    }
+
     /// Every certificate, the default first.
     pub fn iter(&self) -> impl Iterator<Item = &Certificate> {
         self.certificates.iter()

@@ -509,6 +509,34 @@ async fn check_tells_what_a_file_would_change() {
     assert_eq!(got, (Some(0), said));
 }
 
+#[tokio::test]
+async fn check_says_of_a_secret_that_it_cannot_tell() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream)
+        .issuers(
+            "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nsecret = \"main.key\"\n",
+        )
+        .file("main.key", (0..64).collect::<Vec<u8>>())
+        .start();
+    let folder = gateway.folder();
+    let text = fs::read_to_string(folder.join("jotgate.toml")).unwrap();
+    let next = text.replace("main.key", "next/main.key").replacen(
+        "[listen]",
+        "[tls]\nunknown_sni = \"refuse\"\n\n[listen]",
+        1,
+    );
+    fs::create_dir(folder.join("next")).unwrap();
+    fs::write(folder.join("next/main.key"), (1..65).collect::<Vec<u8>>()).unwrap();
+    fs::write(folder.join("next.toml"), next).unwrap();
+    let said = format!(
+        "{}\n  ~ [tls]\n  ? key main of main: a secret, of which nobody is told whether it is \
+         another one\n",
+        gateway.admin()
+    );
+    let got = against(&gateway, &folder.join("next.toml"));
+    assert_eq!(got, (Some(0), said));
+}
+
 /// Something that stands where the only key file should be.
 type Stand = fn(file: &Path);
 
@@ -725,9 +753,25 @@ async fn p8_what_is_waited_for_is_an_error_after_half_a_minute() {
     let before = fs::read(process.folder().join("certs/tls.crt")).unwrap();
     fs::write(process.folder().join("certs/tls.crt"), cert).unwrap();
     let waits = process.wait_for("waiting for files");
+    let begun = Instant::now();
     assert!(waits.contains("does not fit the certificate"), "{waits}");
+    let good = "\njotgate_config_last_reload_successful ";
+    let metrics = async || {
+        H1::plain(process.admin)
+            .await
+            .get("/metrics", &[])
+            .await
+            .text()
+    };
+    assert!(metrics().await.contains(&format!("{good}1\n")));
     let error = process.wait_longer_for("ERROR", Duration::from_secs(30));
     assert!(error.contains("does not fit the certificate"), "{error}");
+    assert!(
+        begun.elapsed() >= Duration::from_secs(29),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(metrics().await.contains(&format!("{good}0\n")));
     fs::write(process.folder().join("certs/tls.crt"), before).unwrap();
     process.wait_for("the files are as they were");
 }
