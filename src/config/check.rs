@@ -33,10 +33,9 @@ pub fn parse(source: &Source) -> (Config, Problems) {
         if told.replace(line) == Some(line) {
             continue;
         }
-        problems.push(Problem::error(
-            place,
-            format!("not valid TOML: {}", error.message()),
-        ));
+        let problem = Problem::error(place, format!("not valid TOML: {}", error.message()));
+        // What ends in the middle of a line may be the first half of what is being written.
+        problems.push(problem.unsettled(!source.text.ends_with('\n')));
     }
     let mut after_syntax = Problems::default();
     let mut check = Check {

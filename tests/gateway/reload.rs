@@ -1,7 +1,7 @@
 //! What changes on disk takes effect without a restart, and what is wrong there does not.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -117,7 +117,6 @@ const IDIOMS: [(&str, Idiom); 7] = [
         fs::rename(folder.join("keys/.link"), folder.join("keys/main.pem")).unwrap();
     }),
     ("written in two steps", |folder| {
-        use std::io::Write;
         let bytes = second().public_pem();
         let (first, rest) = bytes.as_bytes().split_at(bytes.len() / 2);
         let mut file = fs::File::create(folder.join("keys/main.pem")).unwrap();
@@ -225,7 +224,7 @@ async fn p4_whatever_is_wrong_the_last_good_state_goes_on_and_what_is_mended_is_
     let good = token(Signer::rsa(), "main");
     let mut rejected = 0;
     let broken: [(&str, &str, Vec<u8>); 6] = [
-        ("no TOML", "jotgate.toml", b"[listen\nhttps = ".to_vec()),
+        ("no TOML", "jotgate.toml", b"[listen\nhttps =\n".to_vec()),
         ("no routes", "jotgate.toml", b"[listen]\n".to_vec()),
         (
             "an unknown issuer",
@@ -470,6 +469,53 @@ async fn p5_a_folder_may_be_made_anew_or_moved_away_and_back_again_and_again() {
         comes_to(&mut client, &tokens[1 - now], 200).await;
         comes_to(&mut client, &tokens[now], 401).await;
     }
+}
+
+#[tokio::test]
+async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let folder = gateway.folder();
+    let mut client = gateway.h1().await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
+    let config = read("jotgate.toml") + "[log]\nsubject = true\n\n";
+    let key = second().public_pem();
+    let inside = |text: &str, what: &str| text.rfind(what).unwrap() + what.len() / 2;
+    let halves = [
+        ("keys/main.pem", &key, key.len() / 2),
+        ("keys/main.pem", &key, inside(&key, "-----END")),
+        ("keys/main.pem", &key, inside(&key, "KEY-----")),
+        ("keys/main.pem", &key, inside(&key, "-----BEGIN PUB")),
+        ("jotgate.toml", &config, inside(&config, "true")),
+    ];
+    let (mut pending, mut generation) = (0, 1);
+    for (file, whole, half) in halves {
+        println!("{file} at {half}");
+        let mut before = read(file);
+        if file.starts_with("keys") {
+            before = Signer::rsa().public_pem();
+            generation += u32::from(generation > 1);
+            fs::write(folder.join(file), &before).unwrap();
+            comes_to(&mut client, &old, 200).await;
+        }
+        fs::write(folder.join(file), &whole[..half]).unwrap();
+        pending += 1;
+        let line = format!("jotgate_config_reloads_total{{outcome=\"pending\"}} {pending}");
+        told(&gateway, &line).await;
+        told(&gateway, "jotgate_config_last_reload_successful 1").await;
+        let mut rest = fs::File::options()
+            .append(true)
+            .open(folder.join(file))
+            .unwrap();
+        rest.write_all(&whole.as_bytes()[half..]).unwrap();
+        generation += 1;
+        told(&gateway, &format!("jotgate_config_generation {generation}")).await;
+        assert_ne!(&before, whole);
+    }
+    assert_eq!(ask(&mut client, &new).await, 200);
+    let rejected = r#"jotgate_config_reloads_total{outcome="rejected"} 0"#;
+    told(&gateway, rejected).await;
 }
 
 fn against(gateway: &TestGateway, config: &Path) -> (Option<i32>, String) {

@@ -286,6 +286,8 @@ fn parse(bytes: &[u8], path: &Path) -> Contents {
         jwk::parse(bytes, path)
     } else if pem::is_pem(bytes) {
         pem::parse(bytes, path)
+    } else if pem::has_begun(start) {
+        Contents::refused(stranger(start).unsettled())
     } else {
         Contents::refused(stranger(start))
     }

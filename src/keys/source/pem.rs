@@ -28,6 +28,11 @@ pub(super) fn is_pem(bytes: &[u8]) -> bool {
         .any(|window| window == BEGIN.as_bytes())
 }
 
+/// Whether these bytes may be all that has been written of a file that begins with a block.
+pub(super) fn has_begun(bytes: &[u8]) -> bool {
+    BEGIN.as_bytes().starts_with(bytes)
+}
+
 /// Finds the blocks; lines outside of them are comments.
 ///
 /// A block that does not end, or holds something else than base64, is returned as a fault.
