@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Config, ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
@@ -99,6 +99,11 @@ impl Watch {
                     self.watched.insert(path, inode);
                     has_new = true;
                 }
+                Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => warn!(
+                    path = %path.display(),
+                    "no word of changes there, it is looked at every [reload] poll: \
+                     fs.inotify.max_user_watches are used up"
+                ),
                 Err(error) => debug!(path = %path.display(), %error, "no word of changes there"),
             }
         }

@@ -105,6 +105,7 @@ impl<B> Shelf<B> {
         if self.target.is_retired() {
             self.idle.clear();
         }
+        self.waiters.retain(|waiter| !waiter.is_closed());
         closed
     }
 

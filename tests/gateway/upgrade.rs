@@ -1,17 +1,24 @@
 //! A new process takes the place of a running one, and no request is lost.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixDatagram};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::harness::{H1, JOTGATE, PATIENCE, Process, Stage, Start, Upstream};
+use crate::harness::{H1, JOTGATE, PATIENCE, Process, Stage, Start, Upstream, connector};
 
 /// Ports that are free now, for a process whose successor must find the same in the file.
 fn free_ports() -> [u16; 3] {
@@ -44,20 +51,33 @@ async fn is_gone(process: u32) {
     timeout(PATIENCE, ended).await.expect("it stays");
 }
 
-/// Sends requests on connections of its own, a few on each, until it is over. Every one must be
-/// answered, and none may be refused a connection.
-async fn visit(
-    (address, authority): (SocketAddr, String),
+/// Steady traffic, of which every request is another one.
+#[derive(Clone)]
+struct Visits {
+    address: SocketAddr,
+    authority: String,
     requests: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
-) {
-    while !is_over.load(Ordering::Relaxed) {
-        let connect = H1::connect_to(address, &authority, Some("localhost"));
+}
+
+impl Visits {
+    fn next(&self) -> Option<String> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let is_over = self.is_over.load(Ordering::Relaxed);
+        (!is_over).then(|| format!("/public/{number}"))
+    }
+}
+
+/// Sends requests on connections of its own, a few on each, until it is over. Every one must be
+/// answered, and none may be refused a connection.
+async fn visit(visits: Visits) {
+    loop {
+        let connect = H1::connect_to(visits.address, &visits.authority, Some("localhost"));
         let mut client = connect.await;
         for _ in 0..5 {
-            let answer = client.get("/public/x", &[]).await;
+            let Some(path) = visits.next() else { return };
+            let answer = client.get(&path, &[]).await;
             assert_eq!(answer.status, 200);
-            requests.fetch_add(1, Ordering::Relaxed);
             if answer.one("connection") == Some("close") {
                 break;
             }
@@ -65,17 +85,59 @@ async fn visit(
     }
 }
 
+/// The same over HTTP/2, on each connection for as long as it lasts.
+async fn visit_by_http2(visits: Visits) {
+    loop {
+        let stream = TcpStream::connect(visits.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = connector(&visits.authority, &[b"h2"]);
+        let stream = TokioIo::new(tls.connect(name, stream).await.unwrap());
+        let (mut client, connection) =
+            http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), stream)
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        // Until it is told with GOAWAY to go.
+        while client.ready().await.is_ok() {
+            let Some(path) = visits.next() else { return };
+            let request = Request::get(format!("https://localhost{path}"));
+            let answer = client
+                .send_request(request.body(Empty::new()).unwrap())
+                .await;
+            match answer {
+                Ok(answer) => {
+                    assert_eq!(answer.status(), 200);
+                    answer.into_body().collect().await.unwrap();
+                }
+                Err(error) => assert!(error.is_canceled(), "{error:?}"),
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn p10_ten_upgrades_under_load_lose_no_request() {
-    let upstream = Upstream::start().await;
+    let seen = Arc::new(Mutex::new(HashMap::<String, usize>::new()));
+    let upstream = Upstream::answering({
+        let seen = seen.clone();
+        move |request| {
+            let line = request.line.clone();
+            *seen.lock().unwrap().entry(line).or_default() += 1;
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()
+        }
+    })
+    .await;
     let process = Process::start(start(&upstream, 2), "info");
-    let requests = Arc::new(AtomicU64::new(0));
-    let is_over = Arc::new(AtomicBool::new(false));
+    let visits = Visits {
+        address: process.https,
+        authority: process.authority.clone(),
+        requests: Arc::default(),
+        is_over: Arc::default(),
+    };
     let mut visitors = JoinSet::new();
-    for _ in 0..16 {
-        let (requests, is_over) = (requests.clone(), is_over.clone());
-        let whom = (process.https, process.authority.clone());
-        visitors.spawn(visit(whom, requests, is_over));
+    for _ in 0..12 {
+        visitors.spawn(visit(visits.clone()));
+        visitors.spawn(visit_by_http2(visits.clone()));
     }
     let mut generations = vec![process_of(&process).await.unwrap()];
     for _ in 0..10 {
@@ -94,12 +156,19 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
         is_gone(current).await;
         generations.push(next);
     }
-    is_over.store(true, Ordering::Relaxed);
+    visits.is_over.store(true, Ordering::Relaxed);
     while let Some(visited) = visitors.join_next().await {
         visited.unwrap();
     }
-    let requests = requests.load(Ordering::Relaxed);
-    println!("{requests} requests over {} processes", generations.len());
+    let seen = seen.lock().unwrap();
+    println!(
+        "{} requests over {} processes",
+        seen.len(),
+        generations.len()
+    );
+    assert!(seen.len() > 1000, "only {}", seen.len());
+    let twice: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "sent twice: {twice:?}");
     process.signal_to(*generations.last().unwrap(), "TERM");
 }
 
