@@ -1,6 +1,7 @@
 //! A new process takes the place of a running one, and no request is lost.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -58,6 +59,17 @@ struct Visits {
     authority: String,
     requests: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
+    /// Those that met a GOAWAY and may be sent again.
+    not_sent: Arc<Mutex<Vec<String>>>,
+}
+
+/// Whether the client has been told that nobody has seen the request (RFC 9113 §6.8).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref());
+    error.is_canceled()
+        || source.is_some_and(|error: &h2::Error| {
+            error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+        })
 }
 
 impl Visits {
@@ -109,7 +121,10 @@ async fn visit_by_http2(visits: Visits) {
                     assert_eq!(answer.status(), 200);
                     answer.into_body().collect().await.unwrap();
                 }
-                Err(error) => assert!(error.is_canceled(), "{error:?}"),
+                Err(error) => {
+                    assert!(is_unprocessed(&error), "{error:?}");
+                    visits.not_sent.lock().unwrap().push(path);
+                }
             }
         }
     }
@@ -133,6 +148,7 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
         authority: process.authority.clone(),
         requests: Arc::default(),
         is_over: Arc::default(),
+        not_sent: Arc::default(),
     };
     let mut visitors = JoinSet::new();
     for _ in 0..12 {
@@ -169,6 +185,12 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
     assert!(seen.len() > 1000, "only {}", seen.len());
     let twice: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
     assert!(twice.is_empty(), "sent twice: {twice:?}");
+    for path in &*visits.not_sent.lock().unwrap() {
+        let line = format!("GET {path} HTTP/1.1");
+        assert!(!seen.contains_key(&line), "{path} was seen");
+    }
+    // That is how it would have been seen.
+    assert!(seen.contains_key("GET /public/0 HTTP/1.1"));
     process.signal_to(*generations.last().unwrap(), "TERM");
 }
 
