@@ -17,6 +17,7 @@ mod deploy;
 mod docs;
 mod endings;
 mod examples;
+mod files;
 mod forwarded;
 mod framing;
 mod harness;
