@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -127,4 +128,20 @@ proptest! {
         let joined = crumbs.join("; ");
         prop_assert_eq!(values, vec![&joined]);
     }
+}
+
+#[test]
+fn t117_detached_values_are_the_same_and_let_go_of_the_buffer_they_came_in() {
+    let mut buffer = Bytes::from(b"one two and much more".to_vec());
+    let mut headers = HeaderMap::new();
+    for name in ["x-first", "x-second"] {
+        let value = HeaderValue::from_maybe_shared(buffer.split_to(4)).unwrap();
+        headers.append(name, value.clone());
+        headers.append("x-both", value);
+    }
+    let before = headers.clone();
+    detach(&mut headers);
+    assert_eq!(headers, before);
+    drop(before);
+    assert!(buffer.is_unique());
 }
