@@ -5,8 +5,11 @@
 //! resolves no name.
 
 mod changes;
+mod handshakes;
 mod inventory;
+mod issuers;
 mod live;
+mod routes;
 mod targets;
 
 use std::net::Ipv4Addr;
@@ -16,20 +19,17 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::clock::{Clock, NumericDate};
-use crate::config::{
-    self, CertificatePair, Config, HostHeader, KeyMaterial, Limits, Place, Problem, Problems,
-    UnknownSni,
-};
+use crate::config::{Config, Input, Limits, Problems};
 use crate::crypto;
-use crate::keys::KeySet;
-use crate::keys::source::{self, KeySource, Loaded, NoticeLevel};
-use crate::policy::{Policy, ReservedNames};
-use crate::route::{Access, Route, Table};
-use crate::tls::{Acceptor, Certificate, Certificates};
-use crate::token::{Accepted, TrustedIssuer};
+use crate::policy::ReservedNames;
+use crate::route::{Route, Table};
+use crate::tls::{Acceptor, Certificates};
+use crate::token::TrustedIssuer;
 use crate::trust::TrustedProxies;
 use crate::upstream::Target;
 use crate::via::Pseudonym;
+
+use routes::Routes;
 
 pub use changes::Changes;
 pub use live::{Current, Live, View};
@@ -41,9 +41,9 @@ pub struct Snapshot {
     /// When it was made.
     pub since: NumericDate,
     /// Which route a request takes.
-    pub routes: Table<Arc<Route>>,
+    pub routes: Arc<Table<Arc<Route>>>,
     /// Every upstream, once.
-    pub targets: Vec<Arc<Target>>,
+    pub targets: Arc<[Arc<Target>]>,
     /// Everybody whose tokens are believed, in the order of the file.
     pub issuers: Vec<Arc<TrustedIssuer>>,
     /// Which certificate answers a name.
@@ -51,7 +51,7 @@ pub struct Snapshot {
     /// Does the handshakes.
     pub acceptor: Acceptor,
     /// The fields that no client may send.
-    pub reserved: ReservedNames,
+    pub reserved: Arc<ReservedNames>,
     /// Whose word about clients is believed.
     pub trusted_proxies: TrustedProxies,
     /// Whether clients come through these alone, in connections that begin with a PROXY header.
@@ -71,44 +71,51 @@ pub struct Snapshot {
     hsts: Option<HeaderValue>,
 }
 
+/// The state in force while another one is built.
+#[derive(Clone, Copy)]
+pub struct Earlier<'e> {
+    /// The state.
+    pub snapshot: &'e Snapshot,
+    /// What it was built from.
+    pub config: &'e Config,
+    /// Whether something that this names is what it was then, to the byte.
+    pub has_stayed: &'e dyn Fn(Input<'_>) -> bool,
+}
+
+impl Earlier<'_> {
+    fn have_stayed<'c>(&self, mut inputs: impl Iterator<Item = Input<'c>>) -> bool {
+        inputs.all(|input| (self.has_stayed)(input))
+    }
+}
+
 impl Snapshot {
     /// Builds the state that a configuration asks for. Every problem with the files that it names
     /// is added to `problems`; `None` if there are errors, in the configuration or in the files.
     ///
-    /// What is as it was in the `previous` state is that very thing: keys, so that the tokens
-    /// which they verified stay verified; targets, so that their connections stay open; the
-    /// secret of TLS tickets, so that sessions can be resumed.
+    /// What is as it was `earlier` is that very thing and is not built again: the routes, an
+    /// issuer's keys, so that the tokens which they verified stay verified; targets, so that their
+    /// connections stay open; the secret of TLS tickets, so that sessions can be resumed.
     pub fn build(
         config: &Config,
-        previous: Option<&Self>,
+        earlier: Option<Earlier<'_>>,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let certificates = load_certificates(config, problems);
-        let issuers: Vec<_> = config
-            .issuers
-            .iter()
-            .map(|issuer| load_issuer(issuer, previous, problems))
-            .collect();
-        let known = previous.map_or(&[][..], |previous| &previous.targets);
-        let targets = targets::load(config, known, problems);
+        let acceptor = handshakes::load(config, earlier, problems);
+        let issuers = issuers::load(&config.issuers, earlier, problems);
+        let routes = Routes::load(config, earlier, problems);
         if problems.has_errors() {
             return None;
         }
-        let issuers: Vec<Arc<TrustedIssuer>> = issuers.into_iter().flatten().collect();
-        let refuse_unknown = config.tls.unknown_sni == UnknownSni::Refuse;
-        let certificates = Arc::new(Certificates::new(certificates, refuse_unknown));
-        let tickets = previous.map(|previous| previous.acceptor.tickets());
-        let acceptor = Acceptor::new(certificates.clone(), config.tls.min_version, tickets)
-            .map_err(|error| problems.push(Problem::of_root(format!("no TLS: {error}"))))
-            .ok()?;
+        let (acceptor, routes) = (acceptor?, routes?);
+        let previous = earlier.map(|earlier| earlier.snapshot);
         Some(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             since: Clock::system().numeric_date(),
-            targets: targets::distinct(&targets),
-            routes: routes(config, &issuers, targets),
-            reserved: reserved(config),
+            routes: routes.table,
+            targets: routes.targets,
+            reserved: routes.reserved,
             issuers,
-            certificates,
+            certificates: acceptor.certificates().clone(),
             acceptor,
             trusted_proxies: config.listen.trusted_proxies.clone(),
             proxy_protocol: config.listen.proxy_protocol,
@@ -146,171 +153,15 @@ impl Snapshot {
     }
 }
 
-fn load_certificates(config: &Config, problems: &mut Problems) -> Vec<Certificate> {
-    let provider = crypto::rustls_provider();
-    let mut certificates = Vec::new();
-    for CertificatePair { cert, key } in &config.certificates {
-        match Certificate::load(&cert.value, &key.value, &provider) {
-            Ok(certificate) => certificates.push(certificate),
-            Err(error) => {
-                let blames_key = error.blames_key(&key.value);
-                let place = if blames_key { &key.place } else { &cert.place };
-                let problem = Problem::error(place.clone(), error.to_string());
-                problems.push(problem.unsettled(error.is_unsettled()));
-            }
-        }
-    }
-    certificates
-}
-
-fn load_issuer(
-    issuer: &config::Issuer,
-    previous: Option<&Snapshot>,
-    problems: &mut Problems,
-) -> Option<Arc<TrustedIssuer>> {
-    let (loaded, places) = match &issuer.keys {
-        KeyMaterial::Public(sources) => {
-            let values: Vec<KeySource> = sources.iter().map(|s| s.value.clone()).collect();
-            let places: Vec<Place> = sources.iter().map(|s| s.place.clone()).collect();
-            (source::load_public(&values), places)
-        }
-        KeyMaterial::Secret { path, encoding } => (
-            source::load_secret(&path.value, *encoding),
-            vec![path.place.clone()],
-        ),
-    };
-    let mut keys = judge(issuer, loaded, &places, problems)?;
-    let known = previous.and_then(|previous| {
-        let mut known = previous.issuers.iter();
-        known.find(|known| *known.name == *issuer.name && known.iss == issuer.iss)
-    });
-    if let Some(known) = known {
-        keys.adopt(&known.keys);
-    }
-    Some(Arc::new(TrustedIssuer {
-        name: issuer.name.as_str().into(),
-        iss: issuer.iss.clone(),
-        keys,
-        leeway: issuer.leeway,
-    }))
-}
-
-/// The keys, unless something is wrong with them.
-fn judge(
-    issuer: &config::Issuer,
-    loaded: Loaded,
-    places: &[Place],
-    problems: &mut Problems,
-) -> Option<KeySet> {
-    let is_good = loaded.problems.is_empty();
-    for problem in loaded.problems {
-        let place = places
-            .get(problem.source_index)
-            .unwrap_or(&issuer.place)
-            .clone();
-        let shown = Problem::error(place, problem.to_string()).unsettled(problem.is_unsettled);
-        problems.push(problem.hint.into_iter().fold(shown, Problem::help));
-    }
-    for notice in loaded.notices {
-        match notice.level {
-            NoticeLevel::Warn => {
-                let place = places.first().unwrap_or(&issuer.place).clone();
-                problems.push(Problem::warning(place, notice.text));
-            }
-            NoticeLevel::Debug => tracing::debug!(issuer = issuer.name, "{}", notice.text),
-        }
-    }
-    let Some(allowed) = &issuer.algorithms else {
-        return is_good.then_some(loaded.set);
-    };
-    match loaded.set.narrowed(allowed.iter().copied().collect()) {
-        Ok(keys) => is_good.then_some(keys),
-        Err(left_out) => {
-            for key in left_out {
-                problems.push(Problem::error(
-                    issuer.place.clone(),
-                    format!(
-                        "issuer.{}: `algorithms` leaves nothing for the key in {} ({}, for {})",
-                        issuer.name,
-                        key.origin(),
-                        key.description(),
-                        key.algorithms(),
-                    ),
-                ));
-            }
-            None
-        }
-    }
-}
-
-fn routes(
-    config: &Config,
-    issuers: &[Arc<TrustedIssuer>],
-    targets: Vec<Arc<Target>>,
-) -> Table<Arc<Route>> {
-    Table::new(config.routes.iter().zip(targets).map(|(route, target)| {
-        let built = Route {
-            name: route.name.as_str().into(),
-            path: route.path.value.clone(),
-            access: access(route, config, issuers),
-            to: route.to.value.clone(),
-            target,
-            strip_prefix: route.strip_prefix,
-            keep_authorization: route.keep_authorization,
-            own_host: route.host_header == HostHeader::Target,
-            limits_methods: route.methods.is_some(),
-            upgrade: route.upgrade,
-            timeout: route.timeout,
-            max_body: route.max_body,
-        };
-        (
-            route.host.clone(),
-            route.path.value.clone(),
-            route.methods.clone(),
-            Arc::new(built),
-        )
-    }))
-}
-
-fn access(route: &config::Route, config: &Config, issuers: &[Arc<TrustedIssuer>]) -> Access {
-    match &route.access {
-        config::Access::Public => Access::Public,
-        config::Access::Bearer {
-            issuers: chosen,
-            audiences,
-        } => Access::Bearer {
-            accepted: chosen
-                .iter()
-                .map(|&index| Accepted {
-                    issuer: issuers[index].clone(),
-                    audiences: audiences
-                        .as_ref()
-                        .unwrap_or(&config.issuers[index].audiences)
-                        .as_slice()
-                        .into(),
-                })
-                .collect(),
-            policy: Policy {
-                identity: route.identity.clone(),
-            },
-        },
-    }
-}
-
-fn reserved(config: &Config) -> ReservedNames {
-    let rules = config.routes.iter().flat_map(|route| &route.identity);
-    rules.map(|rule| rule.header().clone()).collect()
-}
-
 #[cfg(test)]
 impl Snapshot {
     /// One without routes, issuers and certificates.
     pub(crate) fn of_nothing() -> Self {
-        let source = config::Source {
+        let source = crate::config::Source {
             path: "nothing.toml".into(),
             text: String::new(),
         };
-        let (config, _) = config::parse(&source);
+        let (config, _) = crate::config::parse(&source);
         Self::build(&config, None, &mut Problems::default()).unwrap()
     }
 }

@@ -29,7 +29,9 @@ use jotgate::pieces::Surplus;
 use jotgate::proxy::{Arrival, Downstream, Peer, Worker, handle};
 use jotgate::route::{Access, Lookup};
 use jotgate::snapshot::Live;
-use jotgate::token::{Accepted, Credential, Refusal, VerifiedToken, Verifier};
+use jotgate::token::{
+    self, Acceptance, Credential, Refusal, TrustedIssuer, VerifiedToken, Verifier,
+};
 use jotgate::upstream::{Pool, Slots};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
@@ -179,7 +181,7 @@ impl Setting {
         )
     }
 
-    fn accepted(&self) -> Arc<[Accepted]> {
+    fn accepted(&self) -> Arc<[Acceptance]> {
         match self
             .loaded
             .snapshot
@@ -198,7 +200,8 @@ impl Setting {
 /// A worker's verifier, with tokens to ask it about.
 pub(crate) struct Bench {
     verifier: Verifier,
-    accepted: Arc<[Accepted]>,
+    accepted: Arc<[Acceptance]>,
+    issuers: Vec<Arc<TrustedIssuer>>,
     now: NumericDate,
     /// As `Authorization` has them.
     fields: Vec<String>,
@@ -207,9 +210,11 @@ pub(crate) struct Bench {
 impl Bench {
     /// One that has verified none of them.
     pub(crate) fn new(signer: &Signer, tokens: &[String]) -> Self {
+        let setting = Setting::new(&[signer], 1, 1);
         Self {
             verifier: Verifier::new(metrics(), 32 << 20),
-            accepted: Setting::new(&[signer], 1, 1).accepted(),
+            accepted: setting.accepted(),
+            issuers: setting.loaded.snapshot.issuers.clone(),
             now: Clock::system().numeric_date(),
             fields: tokens
                 .iter()
@@ -231,7 +236,8 @@ impl Bench {
     pub(crate) fn verify(&mut self, index: usize) -> Result<VerifiedToken, Refusal> {
         let field = &self.fields[index];
         let credential = Credential::parse(field.as_bytes()).expect("a credential");
-        self.verifier.verify(credential, &self.accepted, self.now)
+        let accepted = token::accepted(&self.accepted, &self.issuers);
+        self.verifier.verify(credential, accepted, self.now)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -12,6 +13,7 @@ use super::{against, colored, health};
 use crate::clock::{Clock, NumericDate};
 use crate::keys::Key;
 use crate::route::{Access, Route, Shape};
+use crate::token::{self, TrustedIssuer};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -70,7 +72,7 @@ pub(super) fn describe(loaded: &Loaded, now: NumericDate, out: &mut dyn Write) -
     writeln!(out, "{} is good", loaded.file.source.path.display())?;
     writeln!(out, "\nroutes, in the order they are tried")?;
     for (shape, route) in snapshot.routes.iter_in_order() {
-        describe_route(&shape, route, out)?;
+        describe_route(&shape, route, &snapshot.issuers, out)?;
     }
     if !snapshot.issuers.is_empty() {
         writeln!(out, "\nissuers")?;
@@ -106,7 +108,12 @@ pub(super) fn describe(loaded: &Loaded, now: NumericDate, out: &mut dyn Write) -
     Ok(())
 }
 
-fn describe_route(shape: &Shape<'_>, route: &Route, out: &mut dyn Write) -> io::Result<()> {
+fn describe_route(
+    shape: &Shape<'_>,
+    route: &Route,
+    issuers: &[Arc<TrustedIssuer>],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let host = shape
         .host
         .map_or_else(|| "*".to_owned(), ToString::to_string);
@@ -118,7 +125,8 @@ fn describe_route(shape: &Shape<'_>, route: &Route, out: &mut dyn Write) -> io::
     match &route.access {
         Access::Public => writeln!(out, ", public"),
         Access::Bearer { accepted, policy } => {
-            let issuers: Vec<&str> = accepted.iter().map(|a| &*a.issuer.name).collect();
+            let accepted = token::accepted(accepted, issuers);
+            let issuers: Vec<&str> = accepted.map(|a| &*a.issuer.name).collect();
             let headers: Vec<&str> = policy
                 .identity
                 .iter()

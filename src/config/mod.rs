@@ -9,6 +9,7 @@ pub mod defaults;
 pub mod diagnostic;
 mod file;
 mod identity;
+mod inputs;
 mod issuer;
 mod listen;
 mod names;
@@ -40,19 +41,28 @@ use crate::upstream::{Settings, TargetUrl};
 
 pub use check::parse;
 pub use diagnostic::{Problem, Problems, Severity, Source, SourceError};
+pub use inputs::Input;
 pub use schema::json_schema;
 
 /// Where in the file a value stands, in bytes.
 pub type Place = Range<usize>;
 
-/// A value and where it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value and where it was written. Two are the same if the values are.
+#[derive(Debug, Clone)]
 pub struct Located<T> {
     /// What was written.
     pub value: T,
     /// Where.
     pub place: Place,
 }
+
+impl<T: PartialEq> PartialEq for Located<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Located<T> {}
 
 /// Everything the file says, checked and with the defaults filled in.
 ///
@@ -122,7 +132,7 @@ pub struct CertificatePair {
 }
 
 /// `[tls]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// The oldest protocol version spoken.
     pub min_version: MinVersion,
@@ -161,7 +171,7 @@ pub struct Issuer {
 }
 
 /// Where an issuer's keys are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// `keys = …`: public keys.
     Public(Vec<Located<KeySource>>),

@@ -3,71 +3,112 @@
 //! A change is what changes the bytes. Times and inodes say nothing: `touch` changes them and
 //! nothing else, and a link that leads elsewhere may change none of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::config::{CertificatePair, Config, KeyMaterial};
+use crate::config::{Config, Input};
 use crate::crypto;
 use crate::keys::source;
+use crate::upstream::SystemAuthorities;
 
-/// Files, and folders of key files, by the paths under which the configuration knows them.
+/// What is to be read: files and folders of key files, by whole paths, as watches need them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Inputs(BTreeSet<PathBuf>);
+pub(super) struct Inputs {
+    paths: BTreeSet<PathBuf>,
+    /// And the authorities that the system believes in.
+    system_authorities: bool,
+}
 
 /// All that they contain, in brief.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint([u8; 32]);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    paths: BTreeMap<PathBuf, Digest>,
+    system_authorities: Option<Digest>,
+}
+
+type Digest = [u8; 32];
 
 impl Inputs {
     /// The configuration file and whatever it names.
     pub(super) fn of(file: &Path, config: &Config) -> Self {
-        let mut paths = vec![file];
-        for issuer in &config.issuers {
-            match &issuer.keys {
-                KeyMaterial::Public(sources) => {
-                    paths.extend(sources.iter().map(|source| &*source.value.path));
+        let mut inputs = Self::only(file);
+        // Thousands of routes may name the same.
+        for input in config.inputs().collect::<BTreeSet<_>>() {
+            match input {
+                Input::Path(path) => {
+                    inputs.paths.insert(whole(path));
                 }
-                KeyMaterial::Secret { path, .. } => paths.push(&path.value),
+                Input::SystemAuthorities => inputs.system_authorities = true,
             }
         }
-        let upstreams = config.routes.iter().map(|route| &route.connecting.tls);
-        let identities = upstreams.clone().flat_map(|tls| &tls.identity);
-        for CertificatePair { cert, key } in config.certificates.iter().chain(identities) {
-            paths.extend([&*cert.value, &*key.value]);
+        inputs
+    }
+
+    fn only(path: &Path) -> Self {
+        Self {
+            paths: BTreeSet::from([whole(path)]),
+            system_authorities: false,
         }
-        paths.extend(upstreams.flat_map(|tls| &tls.ca).map(|ca| &*ca.value));
-        // Watches need whole paths.
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self(paths.into_iter().map(whole).collect())
     }
 
     /// These and those.
     pub(super) fn and(mut self, others: &Self) -> Self {
-        self.0.extend(others.0.iter().cloned());
+        self.paths.extend(others.paths.iter().cloned());
+        self.system_authorities |= others.system_authorities;
         self
     }
 
     /// The paths.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().map(PathBuf::as_path)
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter().map(PathBuf::as_path)
     }
 
     /// What is there now. What cannot be read is part of it, as something that cannot be read.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let mut all = Vec::new();
-        for path in &self.0 {
-            add_entry(&mut all, path);
-            if path.is_dir() {
-                match source::list_key_files(path) {
-                    Ok(listing) => listing.files.iter().for_each(|f| add_entry(&mut all, f)),
-                    Err(_) => all.push(b'!'),
-                }
+        let paths = self.paths.iter();
+        Fingerprint {
+            paths: paths.map(|path| (path.clone(), digest(path))).collect(),
+            system_authorities: self
+                .system_authorities
+                .then(|| SystemAuthorities::load().digest()),
+        }
+    }
+}
+
+impl Fingerprint {
+    /// Whether it is of this, too, and there is no difference.
+    pub(super) fn agrees(&self, other: &Self, input: Input<'_>) -> bool {
+        match input {
+            Input::Path(path) => {
+                let path = whole(path);
+                let ours = self.paths.get(&path);
+                ours.is_some() && ours == other.paths.get(&path)
+            }
+            Input::SystemAuthorities => {
+                self.system_authorities.is_some()
+                    && self.system_authorities == other.system_authorities
             }
         }
-        Fingerprint(crypto::sha256(&all))
     }
+}
+
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Of a file, or of a folder's key files.
+fn digest(path: &Path) -> Digest {
+    let mut all = Vec::new();
+    add_entry(&mut all, path);
+    if path.is_dir() {
+        match source::list_key_files(path) {
+            Ok(listing) => listing.files.iter().for_each(|f| add_entry(&mut all, f)),
+            Err(_) => all.push(b'!'),
+        }
+    }
+    crypto::sha256(&all)
 }
 
 fn add_entry(all: &mut Vec<u8>, path: &Path) {
@@ -102,7 +143,7 @@ mod tests {
     fn bytes_count_and_times_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
-        let inputs = Inputs(BTreeSet::from([file.clone()]));
+        let inputs = Inputs::only(&file);
         let missing = inputs.fingerprint();
         fs::write(&file, "one").unwrap();
         let one = inputs.fingerprint();
@@ -118,7 +159,7 @@ mod tests {
     #[test]
     fn a_folder_is_its_key_files() {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = Inputs(BTreeSet::from([folder.path().to_owned()]));
+        let inputs = Inputs::only(folder.path());
         let empty = inputs.fingerprint();
         fs::write(folder.path().join("README"), "x").unwrap();
         fs::write(folder.path().join(".hidden.pem"), "x").unwrap();
@@ -133,7 +174,7 @@ mod tests {
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
-        let inputs = Inputs(BTreeSet::from([pipe]));
+        let inputs = Inputs::only(&pipe);
         assert_eq!(inputs.fingerprint(), inputs.fingerprint());
     }
 }

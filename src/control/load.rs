@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::inputs::{Fingerprint, Inputs};
-use crate::config::{self, Config, Problems, Source, SourceError};
-use crate::snapshot::Snapshot;
+use crate::config::{self, Config, Input, Problems, Source, SourceError};
+use crate::snapshot::{Earlier, Snapshot};
 
 /// A configuration with everything that it names loaded, and nothing bound yet.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ pub(super) struct Previous<'a> {
     pub(super) file: &'a Arc<ConfigFile>,
     /// What was built from it.
     pub(super) snapshot: &'a Snapshot,
+    /// What the files contained then.
+    pub(super) fingerprint: &'a Fingerprint,
     /// What has just been seen in these files.
     pub(super) seen: (&'a Inputs, &'a Fingerprint),
 }
@@ -112,8 +114,15 @@ pub(super) fn load_after(
             Some(_) | None => inputs.fingerprint(),
         };
         let mut problems = file.problems.clone();
-        let snapshot = previous.map(|previous| previous.snapshot);
-        let snapshot = Snapshot::build(&file.config, snapshot, &mut problems);
+        let has_stayed = |input: Input<'_>| {
+            previous.is_some_and(|was| fingerprint.agrees(was.fingerprint, input))
+        };
+        let earlier = previous.map(|previous| Earlier {
+            snapshot: previous.snapshot,
+            config: &previous.file.config,
+            has_stayed: &has_stayed,
+        });
+        let snapshot = Snapshot::build(&file.config, earlier, &mut problems);
         // What was built is what the fingerprint is of, or it would pass for that for ever.
         let is_steady =
             inputs.fingerprint() == fingerprint && Source::read(path)?.text == file.source.text;
@@ -152,3 +161,151 @@ impl ConfigFile {
 
 /// How often files are read that change meanwhile.
 const READINGS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::crypto::{self, KeyKind};
+    use crate::keys::source::pem;
+
+    /// A folder with a certificate, two issuers and a route that takes the tokens of either.
+    fn folder() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&folder, "tls.crt", &authority.cert.pem());
+        write(&folder, "tls.key", &authority.signing_key.serialize_pem());
+        for issuer in ["one", "two"] {
+            fs::create_dir(folder.path().join(issuer)).unwrap();
+            write(&folder, &format!("{issuer}/first.pem"), &public_key());
+        }
+        let text = r#"
+[listen]
+https = "127.0.0.1:0"
+cert = "tls.crt"
+key = "tls.key"
+[issuer.one]
+iss = "https://one.example"
+aud = "api"
+keys = "one"
+[issuer.two]
+iss = "https://two.example"
+aud = "api"
+keys = "two"
+[[route]]
+path = "/"
+to = "http://127.0.0.1:3000"
+auth = ["one", "two"]
+identity = { X-Auth-Subject = "sub" }
+"#;
+        write(&folder, "jotgate.toml", text);
+        folder
+    }
+
+    fn write(folder: &TempDir, name: &str, text: &str) {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+
+    fn public_key() -> String {
+        let pair = crypto::generate(KeyKind::Ed25519).unwrap();
+        pem::encode("PUBLIC KEY", &pair.public_spki_der)
+    }
+
+    fn load_from(folder: &TempDir, before: Option<&Loaded>) -> Loaded {
+        let path = folder.path().join("jotgate.toml");
+        let seen = before.map(|before| (&before.inputs, before.inputs.fingerprint()));
+        let previous = before
+            .zip(seen.as_ref())
+            .map(|(before, (inputs, fingerprint))| Previous {
+                file: &before.file,
+                snapshot: &before.snapshot,
+                fingerprint: &before.fingerprint,
+                seen: (inputs, fingerprint),
+            });
+        load_after(&path, previous.as_ref()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What of a state is the very thing that it was, by name.
+    fn kept(before: &Loaded, after: &Loaded) -> Vec<&'static str> {
+        let (before, after) = (&before.snapshot, &after.snapshot);
+        let issuer = |index: usize| Arc::ptr_eq(&before.issuers[index], &after.issuers[index]);
+        let certificates = Arc::ptr_eq(&before.certificates, &after.certificates);
+        let parts = [
+            ("one", issuer(0)),
+            ("two", issuer(1)),
+            ("certificates", certificates),
+            ("routes", Arc::ptr_eq(&before.routes, &after.routes)),
+            ("target", Arc::ptr_eq(&before.targets[0], &after.targets[0])),
+        ];
+        let kept = parts.into_iter().filter(|(_, is_kept)| *is_kept);
+        kept.map(|(part, _)| part).collect()
+    }
+
+    #[test]
+    fn a_change_of_one_key_builds_that_issuers_keys_and_nothing_else() {
+        let folder = folder();
+        let before = load_from(&folder, None);
+        write(&folder, "one/second.pem", &public_key());
+        let after = load_from(&folder, Some(&before));
+        assert_eq!(
+            kept(&before, &after),
+            ["two", "certificates", "routes", "target"]
+        );
+        assert_eq!(after.snapshot.issuers[0].keys.len(), 2);
+        // The key that has stayed is the one by which tokens are remembered.
+        let first = before.snapshot.issuers[0].keys.iter().next().unwrap();
+        assert!(after.snapshot.issuers[0].keys.contains(first));
+
+        fs::remove_file(folder.path().join("two/first.pem")).unwrap();
+        write(&folder, "two/third.pem", &public_key());
+        let last = load_from(&folder, Some(&after));
+        assert_eq!(
+            kept(&after, &last),
+            ["one", "certificates", "routes", "target"]
+        );
+        assert_eq!(
+            last.snapshot.issuers[1].keys.kids().collect::<Vec<_>>(),
+            ["third"]
+        );
+    }
+
+    #[test]
+    fn a_renewed_certificate_leaves_keys_and_routes_alone() {
+        let folder = folder();
+        let before = load_from(&folder, None);
+        let renewed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&folder, "tls.crt", &renewed.cert.pem());
+        write(&folder, "tls.key", &renewed.signing_key.serialize_pem());
+        let after = load_from(&folder, Some(&before));
+        assert_eq!(kept(&before, &after), ["one", "two", "routes", "target"]);
+    }
+
+    #[test]
+    fn a_changed_file_builds_the_routes_and_what_it_says_differently() {
+        let folder = folder();
+        let before = load_from(&folder, None);
+        let text = before.file.source.text.as_str();
+        let more =
+            "[[route]]\npath = \"/more/\"\nto = \"http://127.0.0.1:3000\"\nauth = \"public\"\n";
+        write(&folder, "jotgate.toml", &[text, more].concat());
+        let routes = load_from(&folder, Some(&before));
+        assert_eq!(
+            kept(&before, &routes),
+            ["one", "two", "certificates", "target"]
+        );
+
+        let other = text.replace("https://one.example", "https://other.example");
+        write(&folder, "jotgate.toml", &other);
+        let issuer = load_from(&folder, Some(&routes));
+        assert_eq!(kept(&routes, &issuer), ["two", "certificates", "target"]);
+        assert_eq!(issuer.snapshot.issuers[0].iss, "https://other.example");
+
+        let tls = [other.as_str(), "[tls]\nmin_version = \"1.3\"\n"].concat();
+        write(&folder, "jotgate.toml", &tls);
+        let tls = load_from(&folder, Some(&issuer));
+        assert_eq!(kept(&issuer, &tls), ["one", "two", "target"]);
+    }
+}

@@ -177,6 +177,7 @@ impl Reloader {
         let known = Previous {
             file: &self.file,
             snapshot: &previous,
+            fingerprint: &self.applied.1,
             seen: (&self.inputs, &seen),
         };
         let outcome = match load_after(&self.path, Some(&known)) {

@@ -45,7 +45,7 @@ impl fmt::Debug for Resolver {
 /// What is to be looked up.
 #[derive(Debug, Clone)]
 pub(super) struct Resolved {
-    pub(super) targets: Vec<Arc<Target>>,
+    pub(super) targets: Arc<[Arc<Target>]>,
     /// How often.
     pub(super) every: Duration,
 }
@@ -61,7 +61,7 @@ pub(super) async fn keep_resolved(mut wanted: watch::Receiver<Resolved>, resolve
     loop {
         let Resolved { targets, every } = wanted.borrow_and_update().clone();
         let mut before = std::mem::take(&mut running);
-        for (name, targets) in by_name(targets) {
+        for (name, targets) in by_name(&targets) {
             let same = before
                 .remove(&name)
                 .filter(|running| running.every == every && are_same(&running.targets, &targets));
@@ -95,12 +95,12 @@ struct Running {
     every: Duration,
 }
 
-fn by_name(targets: Vec<Arc<Target>>) -> HashMap<Name, Vec<Arc<Target>>> {
+fn by_name(targets: &[Arc<Target>]) -> HashMap<Name, Vec<Arc<Target>>> {
     let mut by_name: HashMap<Name, Vec<Arc<Target>>> = HashMap::new();
-    for target in targets.into_iter().filter(|target| target.is_named()) {
+    for target in targets.iter().filter(|target| target.is_named()) {
         let origin = target.origin();
         let name = (origin.host.clone(), origin.port);
-        by_name.entry(name).or_default().push(target);
+        by_name.entry(name).or_default().push(target.clone());
     }
     by_name
 }

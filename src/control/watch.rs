@@ -144,7 +144,7 @@ enum Names {
 impl Entries {
     fn of(inputs: &Inputs) -> Self {
         let mut entries = Self::default();
-        for path in inputs.iter() {
+        for path in inputs.paths() {
             entries.follow(path, 0);
             // A file that is mounted alone changes without its folder's knowing.
             if path.is_file() {

@@ -16,7 +16,7 @@ use super::rejection::Rejection;
 use crate::policy::{self, Permit};
 use crate::route::{Access, Ambiguity, HeadError, Lookup, RequestHead, Route};
 use crate::snapshot::Snapshot;
-use crate::token::{Credential, CredentialError, InvalidToken};
+use crate::token::{self, Credential, CredentialError, InvalidToken};
 
 /// What an admitted request is.
 pub(super) enum Admitted {
@@ -64,7 +64,7 @@ pub(super) fn admit(
         }
     };
     exchange.routed(&route.name);
-    let permit = permit(&route, &parts.headers, exchange)?;
+    let permit = permit(&route, &parts.headers, snapshot, exchange)?;
     if route
         .max_body
         .is_some_and(|limit| body.size_hint().lower() > limit)
@@ -93,6 +93,7 @@ fn host_field(head: &RequestHead<'_>, headers: &HeaderMap) -> Result<HeaderValue
 fn permit(
     route: &Route,
     headers: &HeaderMap,
+    snapshot: &Snapshot,
     exchange: &mut Exchange,
 ) -> Result<Permit, Rejection> {
     let (accepted, policy) = match &route.access {
@@ -103,6 +104,7 @@ fn permit(
         CredentialError::Missing => Rejection::NoCredential,
         CredentialError::Malformed(how) => Rejection::MalformedCredential(how),
     })?;
+    let accepted = token::accepted(accepted, &snapshot.issuers);
     let worker = exchange.worker().clone();
     let now = worker.clock().numeric_date();
     let token = worker

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::PathPattern;
 use crate::policy::Policy;
-use crate::token::Accepted;
+use crate::token::Acceptance;
 use crate::upstream::{Target, TargetUrl};
 
 /// What the table's entries lead to.
@@ -45,7 +45,7 @@ pub enum Access {
     /// Bearers of a good token.
     Bearer {
         /// Whose tokens, and for which audiences.
-        accepted: Vec<Accepted>,
+        accepted: Vec<Acceptance>,
         /// What a verified token must allow, and what of it is forwarded.
         policy: Policy,
     },

@@ -9,6 +9,7 @@ use super::Snapshot;
 use crate::keys::Key;
 use crate::policy::Policy;
 use crate::route::{Access, Route, Shape};
+use crate::token::{self, TrustedIssuer};
 use crate::upstream::{Settings, TargetUrl};
 
 /// What was added, removed and changed.
@@ -78,15 +79,19 @@ impl Snapshot {
         // A secret has no mark that may be shown; one that is the same is the very same.
         let mark = |secret: &Arc<Key>| format!("{:p}", Arc::as_ptr(secret));
         // To describe a route takes longer than to build it, and few change at a time.
-        let before: HashMap<&str, _> = earlier.named_routes().collect();
-        let unchanged: HashSet<&str> = self
-            .named_routes()
-            .filter(|(name, now)| before.get(name).is_some_and(|was| was == now))
-            .map(|(name, _)| name)
-            .collect();
+        let mut unchanged = HashSet::new();
+        let are_the_same = Arc::ptr_eq(&self.routes, &earlier.routes);
+        if !are_the_same {
+            let before: HashMap<&str, _> = earlier.named_routes().collect();
+            let now = self.named_routes();
+            let same = now.filter(|(name, now)| before.get(name).is_some_and(|was| was == now));
+            unchanged.extend(same.map(|(name, _)| name));
+        }
         let described = |snapshot: &Self| {
             let routes = snapshot.named_routes();
-            let changed = routes.filter(|(name, _)| !unchanged.contains(name));
+            let changed = routes
+                .take_while(|_| !are_the_same)
+                .filter(|(name, _)| !unchanged.contains(name));
             snapshot.contents_with(changed, mark)
         };
         Changes::between(&described(earlier), &described(self))
@@ -94,7 +99,7 @@ impl Snapshot {
 
     fn named_routes(&self) -> impl Iterator<Item = (&str, Facts<'_>)> {
         let routes = self.routes.iter_in_order();
-        routes.map(|(shape, route)| (&*route.name, Facts::of(shape, route)))
+        routes.map(|(shape, route)| (&*route.name, Facts::of(shape, route, &self.issuers)))
     }
 
     /// Every route, issuer, key, certificate and group of settings by its name, with all that
@@ -187,7 +192,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn of(shape: Shape<'a>, route: &'a Route) -> Self {
+    fn of(shape: Shape<'a>, route: &'a Route, issuers: &'a [Arc<TrustedIssuer>]) -> Self {
         let Route {
             to,
             target,
@@ -206,7 +211,8 @@ impl<'a> Facts<'a> {
         let (accepted, policy) = match access {
             Access::Public => (Vec::new(), None),
             Access::Bearer { accepted, policy } => {
-                let named = accepted.iter().map(|a| (&*a.issuer.name, &*a.audiences));
+                let accepted = token::accepted(accepted, issuers);
+                let named = accepted.map(|a| (&*a.issuer.name, a.audiences));
                 (named.collect(), Some(policy))
             }
         };
@@ -230,8 +236,9 @@ impl<'a> Facts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Problems, Source};
+    use crate::config::{self, Config, Problems, Source};
     use crate::crypto;
+    use crate::snapshot::Earlier;
 
     const ISSUERS: &str = r#"
 [issuer.one]
@@ -273,17 +280,26 @@ max_body = "10MiB"
         let folder = tempfile::tempdir().unwrap();
         let secret: [u8; 48] = crypto::random();
         std::fs::write(folder.path().join("secret"), secret).unwrap();
-        let snapshot = |text: String, previous: Option<&Snapshot>| {
-            let path = folder.path().join("jotgate.toml");
-            let (config, _) = config::parse(&Source { path, text });
+        let path = folder.path().join("jotgate.toml");
+        let parse = |text| {
+            let path = path.clone();
+            config::parse(&Source { path, text }).0
+        };
+        let snapshot = |config: &Config, earlier: Option<Earlier<'_>>| {
             let mut problems = Problems::default();
-            let built = Snapshot::build(&config, previous, &mut problems);
+            let built = Snapshot::build(config, earlier, &mut problems);
             built.unwrap_or_else(|| panic!("{problems:?}"))
         };
         assert!(ROUTES.contains(from), "{from}");
-        let before = snapshot([ISSUERS, ROUTES].concat(), None);
-        let text = [ISSUERS, &ROUTES.replacen(from, to, 1)].concat();
-        snapshot(text, Some(&before)).changes_since(&before)
+        let config = parse([ISSUERS, ROUTES].concat());
+        let before = snapshot(&config, None);
+        let earlier = Earlier {
+            snapshot: &before,
+            config: &config,
+            has_stayed: &|_| true,
+        };
+        let config = parse([ISSUERS, &ROUTES.replacen(from, to, 1)].concat());
+        snapshot(&config, Some(earlier)).changes_since(&before)
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn problem(route: &Route, error: &ClientTlsError) -> Problem {
                 &pair.cert.place
             }
         }),
-        ClientTlsError::System(_) => None,
+        ClientTlsError::NoSystemAuthorities | ClientTlsError::Library(_) => None,
     };
     Problem::error(place.unwrap_or(&route.to.place).clone(), error.to_string())
         .unsettled(error.is_unsettled())

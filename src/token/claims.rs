@@ -95,7 +95,7 @@ impl Claims {
     /// The first that applies of [`InvalidToken::WrongAudience`],
     /// [`Expired`](InvalidToken::Expired), [`NotYetValid`](InvalidToken::NotYetValid) and
     /// [`IssuedInTheFuture`](InvalidToken::IssuedInTheFuture).
-    pub fn check(&self, accepted: &Accepted, now: NumericDate) -> Result<(), InvalidToken> {
+    pub fn check(&self, accepted: Accepted<'_>, now: NumericDate) -> Result<(), InvalidToken> {
         let leeway = accepted.issuer.leeway;
         let latest = now.plus(leeway);
         if !self

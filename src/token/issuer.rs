@@ -18,11 +18,35 @@ pub struct TrustedIssuer {
     pub leeway: Duration,
 }
 
-/// An issuer as one route accepts it: the same keys, the route's own audiences.
+/// That a route accepts an issuer's tokens, and for which audiences. Which keys the issuer has at
+/// the moment is not the route's to say, so a route stays what it is when they change.
 #[derive(Debug, Clone)]
-pub struct Accepted {
-    /// Who signs.
-    pub issuer: Arc<TrustedIssuer>,
+pub struct Acceptance {
+    /// The place of the issuer among all [trusted](accepted) ones.
+    pub issuer: usize,
     /// A token must be for at least one of these (RFC 7519 §4.1.3).
     pub audiences: Arc<[String]>,
+}
+
+/// An issuer as one route accepts it: the issuer's keys, the route's audiences.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted<'s> {
+    /// Who signs.
+    pub issuer: &'s TrustedIssuer,
+    /// A token must be for at least one of these.
+    pub audiences: &'s [String],
+}
+
+/// What a route accepts, out of all issuers that are trusted. An issuer that is none of them is
+/// nobody's.
+pub fn accepted<'s>(
+    acceptances: &'s [Acceptance],
+    trusted: &'s [Arc<TrustedIssuer>],
+) -> impl Iterator<Item = Accepted<'s>> + Clone {
+    acceptances.iter().filter_map(|acceptance| {
+        Some(Accepted {
+            issuer: trusted.get(acceptance.issuer)?,
+            audiences: &acceptance.audiences,
+        })
+    })
 }

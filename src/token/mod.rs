@@ -16,6 +16,6 @@ mod verify;
 pub use claims::{Claims, ClaimsError};
 pub use credential::{Credential, CredentialError, RepeatedOrMalformed};
 pub use invalid::{InvalidToken, Refusal};
-pub use issuer::{Accepted, TrustedIssuer};
+pub use issuer::{Acceptance, Accepted, TrustedIssuer, accepted};
 pub use jws::{JoseHeader, Jws, MAX_KID_BYTES, MAX_TOKEN_BYTES};
 pub use verify::{VerifiedToken, Verifier};

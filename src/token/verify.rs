@@ -59,15 +59,15 @@ impl Verifier {
     ///
     /// # Errors
     /// The first [`InvalidToken`] in the order of that enum, with what the log may say of it.
-    pub fn verify(
+    pub fn verify<'s>(
         &mut self,
         credential: Credential<'_>,
-        accepted: &[Accepted],
+        mut accepted: impl Iterator<Item = Accepted<'s>> + Clone,
         now: NumericDate,
     ) -> Result<VerifiedToken, Refusal> {
         let token = credential.as_str();
         if let Some(entry) = self.cache.get(token)
-            && let Some(accepted) = accepted.iter().find(|a| a.issuer.name == entry.issuer)
+            && let Some(accepted) = accepted.clone().find(|a| a.issuer.name == entry.issuer)
         {
             // A key that was replaced since takes its tokens along.
             if accepted.issuer.keys.contains(&entry.key) {
@@ -86,16 +86,21 @@ impl Verifier {
             self.cache.forget(token);
         }
         self.metrics.count_token_lookup(TokenLookup::Miss);
-        let entry = Rc::new(verify_anew(token, accepted, now)?);
+        let issued_by = |iss: &str| accepted.find(|accepted| accepted.issuer.iss == iss);
+        let entry = Rc::new(verify_anew(token, issued_by, now)?);
         self.cache.insert(token, entry.clone());
         Ok(VerifiedToken(entry))
     }
 }
 
-fn verify_anew(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<Entry, Refusal> {
+fn verify_anew<'s>(
+    token: &str,
+    issued_by: impl FnOnce(&str) -> Option<Accepted<'s>>,
+    now: NumericDate,
+) -> Result<Entry, Refusal> {
     let jws = Jws::parse(token)?;
     let kid = jws.header().kid.clone();
-    let refuse = |reason, issuer: Option<&Accepted>| Refusal {
+    let refuse = |reason, issuer: Option<Accepted<'_>>| Refusal {
         reason,
         issuer: issuer.map(|accepted| accepted.issuer.name.clone()),
         kid: kid.clone(),
@@ -108,10 +113,7 @@ fn verify_anew(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<E
         };
         refuse(reason, None)
     })?;
-    let Some(accepted) = accepted
-        .iter()
-        .find(|accepted| *accepted.issuer.iss == *claims.issuer())
-    else {
+    let Some(accepted) = issued_by(&claims.issuer()) else {
         return Err(refuse(InvalidToken::UnknownIssuer, None));
     };
     claims
@@ -130,7 +132,7 @@ fn verify_anew(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<E
 /// `kid` only ever selects among the issuer's own keys, and `alg` only among what the selected
 /// key is for. Without `kid` (RFC 7515 §4.1.4 leaves it optional) the fitting keys are tried, as
 /// long as they are few.
-fn verifying_key<'k>(jws: &Jws<'_>, accepted: &'k Accepted) -> Result<&'k Arc<Key>, InvalidToken> {
+fn verifying_key<'k>(jws: &Jws<'_>, accepted: Accepted<'k>) -> Result<&'k Arc<Key>, InvalidToken> {
     let keys = &accepted.issuer.keys;
     let algorithm = jws.header().algorithm;
     let verifies =

@@ -16,5 +16,5 @@ pub use connect::ConnectError;
 pub use pool::{Lease, Pool, SendError};
 pub use slots::Slots;
 pub use target::{Resolution, Settings, Target};
-pub use tls::{ClientConfigs, ClientTls, ClientTlsError};
+pub use tls::{ClientConfigs, ClientTls, ClientTlsError, SystemAuthorities};
 pub use url::{Origin, Scheme, TargetUrl, TargetUrlError};

@@ -1,21 +1,23 @@
 //! TLS towards upstreams: whom to believe, and who we are.
 
+mod authorities;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::ClientConfig;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::crypto;
 use crate::tls::{self, Certificate, CertificateError};
+
+pub use authorities::SystemAuthorities;
 
 /// What is believed of upstreams over TLS, and what is shown to them.
 #[derive(Clone)]
@@ -51,8 +53,11 @@ pub enum ClientTlsError {
     #[error(transparent)]
     Identity(CertificateError),
     /// The system has no authorities to believe in.
-    #[error("no authorities of the system can be loaded; name some with `ca`: {0}")]
-    System(rustls::Error),
+    #[error("the system has no authorities that can be loaded; name some with `ca`")]
+    NoSystemAuthorities,
+    /// The TLS library has no use for what it is given.
+    #[error("no TLS: {0}")]
+    Library(rustls::Error),
 }
 
 impl ClientTlsError {
@@ -60,7 +65,7 @@ impl ClientTlsError {
     pub fn is_unsettled(&self) -> bool {
         match self {
             Self::Authorities(error) | Self::Identity(error) => error.is_unsettled(),
-            Self::Unusable { .. } | Self::System(_) => false,
+            Self::Unusable { .. } | Self::NoSystemAuthorities | Self::Library(_) => false,
         }
     }
 }
@@ -78,18 +83,21 @@ impl ClientConfigs {
         let provider = crypto::rustls_provider();
         let versions = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(ClientTlsError::System)?;
+            .map_err(ClientTlsError::Library)?;
         let mut digested = Vec::new();
-        let verified = match ca {
+        let roots = match ca {
             Some(ca) => {
                 let text = tls::read(ca).map_err(ClientTlsError::Authorities)?;
                 digested.extend(crypto::sha256(&text));
-                versions.with_root_certificates(authorities(ca, &text)?)
+                authorities::in_file(ca, &text)?
             }
-            None => versions
-                .with_platform_verifier()
-                .map_err(ClientTlsError::System)?,
+            None => {
+                let system = SystemAuthorities::load();
+                digested.extend(system.digest());
+                system.into_roots()?
+            }
         };
+        let verified = versions.with_root_certificates(roots);
         let mut config = match identity {
             None => verified.with_no_client_auth(),
             Some((cert, key)) => {
@@ -149,25 +157,4 @@ impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls").finish_non_exhaustive()
     }
-}
-
-fn authorities(path: &Path, text: &[u8]) -> Result<RootCertStore, ClientTlsError> {
-    let unusable = |reason: String| ClientTlsError::Unusable {
-        path: path.into(),
-        reason,
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(text) {
-        let certificate =
-            certificate.map_err(|error| unusable(tls::broken_pem(&error).to_owned()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| unusable(format!("not a usable authority: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable(
-            "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)".to_owned(),
-        ));
-    }
-    Ok(roots)
 }

@@ -12,7 +12,7 @@ const FENCES: [(&str, &[&str], &str); 13] = [
     ),
     (
         "rustls",
-        &["tls/", "upstream/tls.rs", "crypto.rs"],
+        &["tls/", "upstream/tls", "crypto.rs"],
         "TLS has one place, and so will its next version",
     ),
     (

@@ -48,6 +48,31 @@ async fn an_upstream_over_tls_is_believed_if_its_authority_is() {
 }
 
 #[tokio::test]
+async fn what_the_system_believes_is_read_again_when_the_files_are_looked_at() {
+    let upstream = Upstream::start().await;
+    let authority = Authority::new();
+    let front = TlsFront::start(&upstream, &authority, &["localhost"], None).await;
+    let start =
+        Start::routes(&route(&https(&front), "")).file("system.pem", Authority::new().pem());
+    let system = start.folder().join("system.pem");
+    let process = Process::start_believing(start, &system);
+    let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
+    assert_eq!(client.get("/x", &[]).await.status, 502);
+
+    std::fs::write(&system, authority.pem()).unwrap();
+    process.signal("HUP");
+    process.wait_for("configuration applied");
+    assert_eq!(client.get("/x", &[]).await.status, 200);
+
+    // Nobody is believed any more who is not believed by the system.
+    std::fs::write(&system, Authority::new().pem()).unwrap();
+    process.signal("HUP");
+    process.wait_for("configuration applied");
+    assert_eq!(client.get("/x", &[]).await.status, 502);
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test]
 async fn an_upstream_with_another_name_or_authority_gets_no_request() {
     let upstream = Upstream::start().await;
     let authority = Authority::new();

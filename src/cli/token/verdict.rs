@@ -30,24 +30,18 @@ impl Verdict {
         now: NumericDate,
     ) -> Result<Self, Box<LoadError>> {
         let loaded = load(config)?;
-        let accepted: Vec<Accepted> = loaded
-            .snapshot
-            .issuers
-            .iter()
-            .zip(&loaded.file.config.issuers)
-            .map(|(issuer, configured)| Accepted {
-                issuer: issuer.clone(),
-                audiences: configured.audiences.as_slice().into(),
-            })
-            .collect();
+        let trusted = &loaded.snapshot.issuers;
+        let configured = trusted.iter().zip(&loaded.file.config.issuers);
+        let accepted = configured.map(|(issuer, configured)| Accepted {
+            issuer,
+            audiences: &configured.audiences,
+        });
         let member =
             |part: &Option<Value>, name: &str| Some(part.as_ref()?.get(name)?.as_str()?.to_owned());
         let iss = member(&report.claims, "iss");
-        let issuer = accepted.iter().map(|accepted| &accepted.issuer);
-        let issuer = issuer
-            .into_iter()
-            .find(|issuer| Some(&issuer.iss) == iss.as_ref())
-            .cloned();
+        let mut trusted = trusted.iter();
+        let issuer = trusted.find(|issuer| Some(&issuer.iss) == iss.as_ref());
+        let issuer = issuer.cloned();
         let keys = issuer.as_ref().map_or_else(Vec::new, |issuer| {
             let algorithm = member(&report.header, "alg");
             candidates(
@@ -59,7 +53,7 @@ impl Verdict {
         Ok(Self {
             issuer,
             keys,
-            outcome: verify(token, &accepted, now),
+            outcome: verify(token, accepted, now),
         })
     }
 }
@@ -72,7 +66,11 @@ fn candidates(issuer: &TrustedIssuer, alg: Option<&str>, kid: Option<&str>) -> V
     }
 }
 
-fn verify(token: &str, accepted: &[Accepted], now: NumericDate) -> Result<(), &'static str> {
+fn verify<'s>(
+    token: &str,
+    accepted: impl Iterator<Item = Accepted<'s>> + Clone,
+    now: NumericDate,
+) -> Result<(), &'static str> {
     let field = format!("Bearer {token}");
     let credential = Credential::parse(field.as_bytes()).map_err(|_| "malformed_credential")?;
     let metrics = Arc::new(Metrics::new(&Readiness::starting(), DurationsOf::All));

@@ -39,6 +39,13 @@ impl Process {
         Self::spawn(command, start, log, Stdio::piped())
     }
 
+    /// And on a system that believes in the authorities of this file.
+    pub fn start_believing(start: Start, authorities: &Path) -> Self {
+        let mut command = Command::new(JOTGATE);
+        command.env("SSL_CERT_FILE", authorities);
+        Self::spawn(command, start, "info", Stdio::piped())
+    }
+
     /// And as a service manager does that has opened a socket for it.
     pub fn start_with_socket(start: Start, log: &str, socket: TcpListener) -> Self {
         let mut command = Command::new("sh");
