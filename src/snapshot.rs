@@ -19,7 +19,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::clock::{Clock, NumericDate};
-use crate::config::{Config, Input, Limits, Problems};
+use crate::config::{Config, Fixed, Input, Limits, Problems};
 use crate::crypto;
 use crate::policy::ReservedNames;
 use crate::route::{Route, Table};
@@ -69,6 +69,10 @@ pub struct Snapshot {
     /// How long idle connections stay open then.
     pub drain_idle: Duration,
     hsts: Option<HeaderValue>,
+    /// How often the addresses of upstreams are looked up, and the files.
+    looks: (Duration, Duration),
+    /// What the process was started with, whatever the file says now.
+    pub fixed: Arc<Fixed>,
 }
 
 /// The state in force while another one is built.
@@ -130,6 +134,11 @@ impl Snapshot {
             drain: config.server.drain,
             drain_idle: config.server.drain_idle,
             hsts: config.tls.hsts.clone(),
+            looks: (config.resolve, config.reload.poll),
+            fixed: previous.map_or_else(
+                || Arc::new(Fixed::of(config)),
+                |previous| previous.fixed.clone(),
+            ),
         })
     }
 

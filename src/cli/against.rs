@@ -37,15 +37,17 @@ pub(super) fn run(
         .ok_or(AgainstError::NoContents(address))?;
     let changes = Changes::between(&running, &snapshot.contents());
     if changes.are_none() {
-        writeln!(
-            out,
-            "\nagainst {address}: no route, issuer, key, certificate or limit would change"
-        )?;
+        writeln!(out, "\nagainst {address}: nothing would change")?;
     } else {
         writeln!(out, "\nagainst {address}")?;
     }
     for (sign, name) in changes.iter() {
-        writeln!(out, "  {sign} {name}")?;
+        let when = if snapshot.fixed.contains(name) {
+            ", with a restart"
+        } else {
+            ""
+        };
+        writeln!(out, "  {sign} {name}{when}")?;
     }
     for secret in snapshot.secrets().filter(|name| running.contains_key(name)) {
         writeln!(

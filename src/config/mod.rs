@@ -8,6 +8,7 @@ mod check;
 pub mod defaults;
 pub mod diagnostic;
 mod file;
+mod fixed;
 mod identity;
 mod inputs;
 mod issuer;
@@ -41,6 +42,7 @@ use crate::upstream::{Settings, TargetUrl};
 
 pub use check::parse;
 pub use diagnostic::{Problem, Problems, Severity, Source, SourceError};
+pub use fixed::Fixed;
 pub use inputs::Input;
 pub use schema::json_schema;
 
@@ -322,39 +324,4 @@ pub struct Server {
     pub drain: Duration,
     /// How long idle connections stay open after that signal.
     pub drain_idle: Duration,
-}
-
-impl Config {
-    /// The settings that differ from those that the process was started with, and that it cannot
-    /// change any more, as the file writes them.
-    pub fn needs_restart(&self, started: &Self) -> Vec<&'static str> {
-        let differs = [
-            ("[listen] https", self.listen.https != started.listen.https),
-            ("[listen] http", self.listen.http != started.listen.http),
-            ("[listen] admin", self.listen.admin != started.listen.admin),
-            (
-                "[listen] side_by_side",
-                self.listen.side_by_side != started.listen.side_by_side,
-            ),
-            (
-                "[limits] connections",
-                self.limits.connections != started.limits.connections,
-            ),
-            ("[log] format", self.log.format != started.log.format),
-            (
-                "[metrics] by_route",
-                self.metrics.durations != started.metrics.durations,
-            ),
-            (
-                "[server] workers",
-                self.server.workers != started.server.workers,
-            ),
-            (
-                "[server] token_cache",
-                self.server.token_cache != started.server.token_cache,
-            ),
-        ];
-        let differing = differs.iter().filter(|(_, differs)| *differs);
-        differing.map(|(setting, _)| *setting).collect()
-    }
 }

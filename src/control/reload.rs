@@ -19,6 +19,7 @@ use super::load::{ConfigFile, LoadError, Loaded, Previous, load_after};
 use super::resolve::Resolved;
 use super::watch::Watch;
 use crate::clock::Clock;
+use crate::config::Fixed;
 use crate::observe::{Metrics, Reload};
 use crate::snapshot::Live;
 
@@ -29,8 +30,6 @@ pub(super) struct Reloader {
     metrics: Arc<Metrics>,
     /// Whose addresses are looked up.
     resolved: watch::Sender<Resolved>,
-    /// What the process was started with; some of it stays so until the end.
-    started: Arc<ConfigFile>,
     poll: Duration,
     /// Told by the file system.
     changed: Arc<Notify>,
@@ -93,7 +92,6 @@ impl Reloader {
             live,
             metrics,
             resolved,
-            started: loaded.file.clone(),
             poll: loaded.file.config.reload.poll,
             watch: Watch::over(&loaded.inputs, changed.clone()),
             changed,
@@ -237,7 +235,7 @@ impl Reloader {
             every: file.config.resolve,
         });
         let kept: HashSet<_> = snapshot.targets.iter().map(Arc::as_ptr).collect();
-        self.live.publish(snapshot);
+        self.live.publish(snapshot.clone());
         self.has_replaced = true;
         // Now nobody finds the way to them any more.
         let gone = previous.targets.iter();
@@ -252,7 +250,7 @@ impl Reloader {
             );
             warn!(at, "{}", problem.message);
         }
-        let waiting = file.config.needs_restart(&self.started.config);
+        let waiting = Fixed::of(&file.config).differing(&snapshot.fixed);
         if !waiting.is_empty() {
             let settings = waiting.join(", ");
             warn!(

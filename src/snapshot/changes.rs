@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Snapshot;
+use crate::config::Limits;
 use crate::keys::Key;
 use crate::policy::Policy;
 use crate::route::{Access, Route, Shape};
@@ -58,7 +59,7 @@ impl Changes {
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.are_none() {
-            return f.write_str("none of a route, a key or a certificate");
+            return f.write_str("none of a route, a key, a certificate or a setting");
         }
         for (number, (sign, name)) in self.iter().enumerate() {
             if number == SHOWN {
@@ -150,7 +151,12 @@ impl Snapshot {
             }
             add(name, hex(&certificate.digest));
         }
-        add("[limits]".to_owned(), format!("{:?}", self.limits));
+        // How many connections there may be is one of those that stay as they are.
+        let limits = Limits {
+            connections: 0,
+            ..self.limits.clone()
+        };
+        add("[limits]".to_owned(), format!("{limits:?}"));
         let listen = (&self.trusted_proxies, self.proxy_protocol, self.public_port);
         add("[listen]".to_owned(), format!("{listen:?}"));
         let refuse_unknown = self.certificates.refuse_unknown();
@@ -159,6 +165,12 @@ impl Snapshot {
         add("[log]".to_owned(), format!("{:?}", self.log_subject));
         let server = (self.drain, self.drain_idle);
         add("[server]".to_owned(), format!("{server:?}"));
+        let (resolve, poll) = self.looks;
+        add("[upstream] resolve".to_owned(), format!("{resolve:?}"));
+        add("[reload] poll".to_owned(), format!("{poll:?}"));
+        for (name, value) in self.fixed.iter() {
+            add(name.to_owned(), value.to_owned());
+        }
         contents
     }
 }

@@ -6,6 +6,7 @@
 // only the bodies of tests as such.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod against;
 mod architecture;
 mod bodies;
 mod chaos;

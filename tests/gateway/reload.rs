@@ -1,7 +1,6 @@
 //! What changes on disk takes effect without a restart, and what is wrong there does not.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jotgate::crypto::KeyKind;
@@ -314,71 +313,6 @@ async fn what_the_file_system_does_not_tell_is_found_out_in_time() {
     // The same file by another name, of which nobody has word.
     fs::write(elsewhere.join("x"), second().public_pem()).unwrap();
     comes_to(&mut client, &new, 200).await;
-}
-
-fn against(gateway: &TestGateway, config: &Path) -> (Option<i32>, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jotgate"));
-    command.arg("check").arg("--config").arg(config);
-    command.arg("--against").arg(gateway.admin().to_string());
-    let output = command.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let said = text.split_once("\nagainst ").map(|(_, said)| said);
-    (output.status.code(), said.unwrap_or(&text).to_owned())
-}
-
-#[tokio::test]
-async fn check_tells_what_a_file_would_change() {
-    let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
-    let folder = gateway.folder();
-    let config = folder.join("jotgate.toml");
-    let address = gateway.admin();
-    let nothing = format!("{address}: no route, issuer, key, certificate or limit would change\n");
-    assert_eq!(against(&gateway, &config), (Some(0), nothing));
-
-    // A file beside, with keys of its own, so that the gateway takes no notice.
-    let text = fs::read_to_string(&config).unwrap();
-    let text = text
-        .replace("path = \"/public/\"", "path = \"/open/\"")
-        .replace("keys = \"keys/\"", "keys = \"next/\"")
-        .replace("auth = \"main\"", "auth = \"main\"\nmax_body = \"1MiB\"");
-    fs::create_dir(folder.join("next")).unwrap();
-    second().write_public(&folder.join("next/second.pem"));
-    fs::write(folder.join("next.toml"), text).unwrap();
-    let said = format!(
-        "{address}\n  + key second of main\n  + route /open/\n  - key main of main\n  \
-         - route /public/\n  ~ route /api/\n"
-    );
-    let got = against(&gateway, &folder.join("next.toml"));
-    assert_eq!(got, (Some(0), said));
-}
-
-#[tokio::test]
-async fn check_says_of_a_secret_that_it_cannot_tell() {
-    let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream)
-        .issuers(
-            "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nsecret = \"main.key\"\n",
-        )
-        .file("main.key", (0..64).collect::<Vec<u8>>())
-        .start();
-    let folder = gateway.folder();
-    let text = fs::read_to_string(folder.join("jotgate.toml")).unwrap();
-    let next = text.replace("main.key", "next/main.key").replacen(
-        "[listen]",
-        "[tls]\nunknown_sni = \"refuse\"\n\n[listen]",
-        1,
-    );
-    fs::create_dir(folder.join("next")).unwrap();
-    fs::write(folder.join("next/main.key"), (1..65).collect::<Vec<u8>>()).unwrap();
-    fs::write(folder.join("next.toml"), next).unwrap();
-    let said = format!(
-        "{}\n  ~ [tls]\n  ? key main of main: a secret, of which nobody is told whether it is \
-         another one\n",
-        gateway.admin()
-    );
-    let got = against(&gateway, &folder.join("next.toml"));
-    assert_eq!(got, (Some(0), said));
 }
 
 #[tokio::test]
