@@ -1,16 +1,20 @@
-//! What a configuration generation consists of, as metrics: its certificates and keys.
+//! What a configuration generation consists of, as metrics: its certificates and keys. And which
+//! routes and upstreams it has, for theirs.
 //!
 //! A reload replaces the whole set under one lock, so that a scrape sees either the old generation
 //! or the new one, and a key that is gone is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
+
+use super::by_name::encode;
 
 /// The certificates and keys of one configuration generation. Times are Unix seconds.
 #[derive(Debug, Default)]
@@ -19,6 +23,8 @@ pub struct Inventory {
     certificates: BTreeMap<Arc<str>, i64>,
     keys: BTreeMap<Arc<str>, i64>,
     key_expiries: BTreeMap<(Arc<str>, Arc<str>), i64>,
+    routes: HashSet<Arc<str>>,
+    upstreams: HashSet<Arc<str>>,
 }
 
 impl Inventory {
@@ -46,6 +52,24 @@ impl Inventory {
                 not_after,
             );
         }
+    }
+
+    /// Adds a route by its name.
+    pub fn add_route(&mut self, name: &Arc<str>) {
+        self.routes.insert(Arc::clone(name));
+    }
+
+    /// Adds an upstream by its name.
+    pub fn add_upstream(&mut self, name: &Arc<str>) {
+        self.upstreams.insert(Arc::clone(name));
+    }
+
+    pub(super) fn take_routes(&mut self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut self.routes)
+    }
+
+    pub(super) fn take_upstreams(&mut self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut self.upstreams)
     }
 }
 
@@ -77,7 +101,7 @@ impl Collector for CurrentInventory {
                 MetricType::Gauge,
             )?
             .encode_gauge(&inventory.generation)?;
-        encode_gauges(
+        encode(
             &mut encoder,
             (
                 "certificate_expiry",
@@ -87,42 +111,31 @@ impl Collector for CurrentInventory {
             inventory
                 .certificates
                 .iter()
-                .map(|(name, end)| ([("name", &**name)], *end)),
+                .map(|(name, end)| ([("name", &**name)], ConstGauge::new(*end))),
         )?;
-        encode_gauges(
+        encode(
             &mut encoder,
             ("keys", "Keys that verify tokens of an issuer", None),
             inventory
                 .keys
                 .iter()
-                .map(|(issuer, count)| ([("issuer", &**issuer)], *count)),
+                .map(|(issuer, count)| ([("issuer", &**issuer)], ConstGauge::new(*count))),
         )?;
-        encode_gauges(
+        encode(
             &mut encoder,
             (
                 "key_expiry",
                 "End of a key's certificate, in Unix time",
                 Some(Unit::Seconds),
             ),
-            inventory
-                .key_expiries
-                .iter()
-                .map(|((issuer, kid), end)| ([("issuer", &**issuer), ("kid", &**kid)], *end)),
+            inventory.key_expiries.iter().map(|((issuer, kid), end)| {
+                (
+                    [("issuer", &**issuer), ("kid", &**kid)],
+                    ConstGauge::new(*end),
+                )
+            }),
         )
     }
-}
-
-fn encode_gauges<L: EncodeLabelSet>(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help, unit): (&str, &str, Option<Unit>),
-    samples: impl IntoIterator<Item = (L, i64)>,
-) -> fmt::Result {
-    let help = format!("{help}.");
-    let mut family = encoder.encode_descriptor(name, &help, unit.as_ref(), MetricType::Gauge)?;
-    for (labels, value) in samples {
-        family.encode_family(&labels)?.encode_gauge(&value)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use prometheus_client::registry::Registry;
 
 use super::inventory::{CurrentInventory, Inventory};
 use super::reload::ReloadMetrics;
+use super::requests::RequestTable;
 use super::upstream::{UpstreamMetrics, UpstreamTable};
-use super::worker::{Durations, RequestLabels, WorkerMetrics};
+use super::worker::WorkerMetrics;
 use super::{
     ConnectionState, DurationsOf, Handshake, Introduction, Listener, Readiness, TokenLookup,
 };
@@ -25,8 +26,7 @@ use super::{
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    durations: Durations,
+    requests: RequestTable,
     connections_open: Family<OneLabel, Gauge>,
     connection_states: Family<OneLabel, Gauge>,
     connections: Family<OneLabel, Counter>,
@@ -50,8 +50,7 @@ impl Metrics {
         let token_lookups = |label| token_cache.get_or_create_owned(&[("result", label)]);
         let mut metrics = Self {
             registry: Registry::with_prefix("jotgate"),
-            requests: Family::default(),
-            durations: Durations::new(whose),
+            requests: RequestTable::new(whose),
             connections_open: Family::default(),
             connection_states: Family::default(),
             connections: Family::default(),
@@ -81,7 +80,7 @@ impl Metrics {
 
     /// A worker's own way to count its requests.
     pub fn worker(&self) -> WorkerMetrics {
-        WorkerMetrics::new(self.requests.clone(), self.durations.clone())
+        WorkerMetrics::new(self.requests.clone())
     }
 
     /// Counts a connection as open for as long as the guard lives.
@@ -160,8 +159,11 @@ impl Metrics {
         &self.reloads
     }
 
-    /// Replaces what is told about certificates, keys and the configuration in force.
-    pub fn publish(&self, inventory: Inventory) {
+    /// Replaces what is told about certificates, keys and the configuration in force. What routes
+    /// and upstreams have met that are not part of it any more is told once more, and then removed.
+    pub fn publish(&self, mut inventory: Inventory) {
+        self.requests.publish(inventory.take_routes());
+        self.upstreams.publish(inventory.take_upstreams());
         self.inventory.replace(inventory);
     }
 
@@ -195,8 +197,7 @@ impl Metrics {
     /// their full stop.
     fn register(&mut self, readiness: Readiness, token_cache: Family<OneLabel, Counter>) {
         let table = &mut self.registry;
-        table.register("requests", "Requests answered", self.requests.clone());
-        self.durations.register(table);
+        self.requests.register(table);
         table.register(
             "connections_open",
             "Open connections",

@@ -5,6 +5,7 @@
 
 mod access_lines;
 mod access_log;
+mod by_name;
 mod event;
 mod histogram;
 mod inventory;
@@ -14,6 +15,7 @@ mod metrics;
 mod readiness;
 mod reload;
 mod request_id;
+mod requests;
 mod upstream;
 mod value;
 mod wire_text;
@@ -28,6 +30,7 @@ pub use metrics::{Metrics, OpenConnection};
 pub use readiness::{Phase, Readiness};
 pub use reload::ReloadMetrics;
 pub use request_id::RequestId;
+pub use requests::DurationsOf;
 pub use upstream::UpstreamMetrics;
 pub use wire_text::WireText;
-pub use worker::{DurationsOf, WorkerMetrics};
+pub use worker::WorkerMetrics;

@@ -1,14 +1,17 @@
 //! Counting what is done with upstreams: connections, waits, second tries.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Connect;
+use super::by_name::{ByName, encode};
 use super::histogram::Histogram;
 use super::metrics::OpenConnection;
 
@@ -16,14 +19,13 @@ use super::metrics::OpenConnection;
 /// them.
 #[derive(Debug, Default)]
 pub(super) struct UpstreamTable {
-    open: Family<UpstreamLabel, Gauge>,
-    connects: Family<ConnectLabels, Counter>,
+    upstreams: ByName<UpstreamMetrics>,
     pub(super) wait: Histogram,
     pub(super) retries: Counter,
 }
 
 /// One upstream's counters.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct UpstreamMetrics {
     open: Gauge,
     connects: [Counter; Connect::ALL.len()],
@@ -31,31 +33,16 @@ pub struct UpstreamMetrics {
 
 impl UpstreamTable {
     pub(super) fn upstream(&self, name: &Arc<str>) -> UpstreamMetrics {
-        let upstream = || Arc::clone(name);
-        UpstreamMetrics {
-            open: self.open.get_or_create_owned(&UpstreamLabel {
-                upstream: upstream(),
-            }),
-            connects: Connect::ALL.map(|result| {
-                self.connects.get_or_create_owned(&ConnectLabels {
-                    upstream: upstream(),
-                    result: result.label(),
-                })
-            }),
-        }
+        self.upstreams.with(name, |metrics| metrics.clone())
+    }
+
+    /// From now on there are these. Those to which connections are open are told until they close.
+    pub(super) fn publish(&self, names: HashSet<Arc<str>>) {
+        self.upstreams.publish(names, UpstreamMetrics::is_connected);
     }
 
     pub(super) fn register(&self, table: &mut Registry) {
-        table.register(
-            "upstream_connections_open",
-            "Open connections to upstreams, in use or kept",
-            self.open.clone(),
-        );
-        table.register(
-            "upstream_connects",
-            "Attempts to connect to an upstream",
-            self.connects.clone(),
-        );
+        table.register_collector(Box::new(EachUpstream(self.upstreams.clone())));
         table.register_with_unit(
             "upstream_wait",
             "Time that requests waited because all connections to their upstream were in use",
@@ -70,6 +57,50 @@ impl UpstreamTable {
     }
 }
 
+/// The rows that there are for each of them.
+#[derive(Debug)]
+struct EachUpstream(ByName<UpstreamMetrics>);
+
+impl Collector for EachUpstream {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.tell(
+            |upstreams| {
+                let label = |name| ("upstream", Arc::clone(name));
+                let open = upstreams.iter();
+                encode(
+                    &mut encoder,
+                    (
+                        "upstream_connections_open",
+                        "Open connections to upstreams, in use or kept",
+                        None,
+                    ),
+                    open.map(|(name, metrics)| ([label(name)], metrics.open.clone())),
+                )?;
+                let connects = upstreams.iter().flat_map(|(name, metrics)| {
+                    let results = Connect::ALL.into_iter().zip(&metrics.connects);
+                    results.map(|(result, counter)| {
+                        let labels = ConnectLabels {
+                            upstream: Arc::clone(name),
+                            result: result.label(),
+                        };
+                        (labels, counter.clone())
+                    })
+                });
+                encode(
+                    &mut encoder,
+                    (
+                        "upstream_connects",
+                        "Attempts to connect to an upstream",
+                        None,
+                    ),
+                    connects,
+                )
+            },
+            UpstreamMetrics::is_connected,
+        )
+    }
+}
+
 impl UpstreamMetrics {
     /// Counts a connection as open for as long as the guard lives.
     pub fn open_connection(&self) -> OpenConnection {
@@ -80,11 +111,10 @@ impl UpstreamMetrics {
     pub fn count_connect(&self, result: Connect) {
         self.connects[result as usize].inc();
     }
-}
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabel {
-    upstream: Arc<str>,
+    fn is_connected(&self) -> bool {
+        self.open.get() > 0
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

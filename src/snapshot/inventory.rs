@@ -7,9 +7,15 @@ use crate::clock::NumericDate;
 use crate::observe::Inventory;
 
 impl Snapshot {
-    /// Its certificates and keys, as metrics.
+    /// What it consists of, as metrics.
     pub fn inventory(&self) -> Inventory {
         let mut inventory = Inventory::new(self.generation);
+        for (_, route) in self.routes.iter_in_order() {
+            inventory.add_route(&route.name);
+        }
+        for target in self.targets.iter() {
+            inventory.add_upstream(target.name());
+        }
         for certificate in self.certificates.iter() {
             let name = certificate.names.first().map_or("-", String::as_str);
             inventory.add_certificate(name, certificate.expires.seconds().cast_signed());

@@ -37,6 +37,7 @@ mod reload;
 mod request_id;
 mod rotation;
 mod schema;
+mod series;
 mod smoke;
 mod targets;
 mod tls;

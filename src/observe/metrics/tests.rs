@@ -68,6 +68,7 @@ fn every_row_is_well_formed_and_known_labels_start_at_zero() {
     let metrics = metrics();
     metrics.worker().record(&event());
     let mut inventory = Inventory::new(7);
+    inventory.add_route(&"orders".into());
     inventory.add_certificate("api.example.com", 1_800_000_000);
     inventory.add_key("main", "2026-01", Some(1_800_000_000));
     metrics.publish(inventory);
