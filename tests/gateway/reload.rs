@@ -1,6 +1,7 @@
 //! What changes on disk takes effect without a restart, and what is wrong there does not.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jotgate::crypto::KeyKind;
@@ -297,22 +298,41 @@ async fn a_hangup_is_a_wish_to_look_and_no_end() {
     assert_eq!(connect.await.get("/public/x", &[]).await.status, 200);
 }
 
+/// The key's file by another name: of what is written there nobody has word.
+fn unwatched(folder: &Path) -> PathBuf {
+    let elsewhere = folder.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::hard_link(folder.join("keys/main.pem"), elsewhere.join("x")).unwrap();
+    elsewhere.join("x")
+}
+
 #[tokio::test]
 async fn what_the_file_system_does_not_tell_is_found_out_in_time() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream)
-        .extra("[reload]\npoll = \"1s\"\n")
-        .start();
+    let start = Start::with(&upstream).extra("[reload]\npoll = \"1s\"\n");
+    let key = unwatched(start.folder());
+    let gateway = start.start();
     let mut client = gateway.h1().await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
-    let key = gateway.folder().join("keys/main.pem");
-    let elsewhere = gateway.folder().join("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
-    fs::hard_link(&key, elsewhere.join("x")).unwrap();
     assert_eq!(ask(&mut client, &old).await, 200);
-    // The same file by another name, of which nobody has word.
-    fs::write(elsewhere.join("x"), second().public_pem()).unwrap();
+    fs::write(&key, second().public_pem()).unwrap();
     comes_to(&mut client, &new, 200).await;
+}
+
+#[tokio::test]
+async fn what_the_file_system_does_not_tell_is_found_by_a_hangup() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream).extra("[reload]\npoll = \"1h\"\n");
+    let key = unwatched(start.folder());
+    let process = Process::start(start, "info");
+    let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+    assert_eq!(ask(&mut client, &old).await, 200);
+    fs::write(&key, second().public_pem()).unwrap();
+    process.signal("HUP");
+    process.wait_for("configuration applied");
+    assert_eq!(ask(&mut client, &new).await, 200);
+    assert_eq!(ask(&mut client, &old).await, 401);
 }
 
 #[tokio::test]

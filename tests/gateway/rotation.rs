@@ -1,7 +1,8 @@
 //! Keys, certificates and routes change again and again under steady traffic, and nobody notices.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -19,14 +20,39 @@ use crate::harness::{
     h2_client,
 };
 
-/// What every client needs to go on: the token of the moment, and what they have done.
+/// What every client needs to go on, and what they have done.
 struct Traffic {
-    token: watch::Sender<(usize, String)>,
-    /// Of each client, under which token its last request was sent.
-    epochs: Vec<AtomicUsize>,
-    requests: AtomicU64,
+    now: watch::Sender<Moment>,
+    /// Of each client, up to which moment it has come.
+    moments: Vec<AtomicUsize>,
+    /// The newest generation that may be in force.
+    newest: AtomicU64,
+    requests: AtomicUsize,
+    answered: Mutex<Vec<Answered>>,
     failed: Mutex<Vec<String>>,
     is_over: AtomicBool,
+}
+
+/// What is so at the moment.
+#[derive(Clone, Default)]
+struct Moment {
+    number: usize,
+    /// At least this generation is in force.
+    generation: u64,
+    /// A token that is good.
+    token: String,
+    /// One whose key is gone.
+    retired: Option<String>,
+}
+
+/// A good answer.
+struct Answered {
+    target: String,
+    /// The generations between which the request was sent and answered.
+    oldest: u64,
+    newest: u64,
+    /// What the upstream was asked for, which only one version of the route does.
+    version: String,
 }
 
 const HTTP1_CLIENTS: usize = 40;
@@ -36,31 +62,106 @@ impl Traffic {
     fn new() -> Arc<Self> {
         let clients = HTTP1_CLIENTS + HTTP2_CLIENTS;
         Arc::new(Self {
-            token: watch::Sender::new((0, key_token(&new_key(), 0))),
-            epochs: (0..clients).map(|_| AtomicUsize::new(0)).collect(),
-            requests: AtomicU64::new(0),
+            now: watch::Sender::default(),
+            moments: (0..clients).map(|_| AtomicUsize::new(0)).collect(),
+            newest: AtomicU64::new(1),
+            requests: AtomicUsize::new(0),
+            answered: Mutex::default(),
             failed: Mutex::default(),
             is_over: AtomicBool::new(false),
         })
     }
 
-    fn note(&self, client: usize, epoch: usize, status: u16) {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        if status != 200 {
-            let what = format!("request {number} with token {epoch}: {status}");
-            self.failed.lock().unwrap().push(what);
-        }
-        self.epochs[client].store(epoch, Ordering::SeqCst);
-    }
-
-    /// Waits until no request is under way with an older token.
-    async fn all_use(&self, epoch: usize) {
+    /// Waits until no request is under way from before this moment.
+    async fn goes_on(&self, change: impl FnOnce(&mut Moment)) {
+        let mut number = 0;
+        self.now.send_modify(|moment| {
+            moment.number += 1;
+            number = moment.number;
+            change(moment);
+        });
         let all = async {
-            while self.epochs.iter().any(|e| e.load(Ordering::SeqCst) < epoch) {
+            while self
+                .moments
+                .iter()
+                .any(|m| m.load(Ordering::SeqCst) < number)
+            {
                 tokio::task::yield_now().await;
             }
         };
         timeout(PATIENCE, all).await.expect("a client stands still");
+    }
+
+    fn fail(&self, what: String) {
+        self.failed.lock().unwrap().push(what);
+    }
+
+    /// One client, which asks without pause.
+    async fn run(self: Arc<Self>, mut client: Client, number: usize) {
+        for request in 0.. {
+            if self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            let moment = self.now.borrow().clone();
+            let target = format!("/api/{number}/{request}");
+            let (status, version) = client.get(&target, &moment.token).await;
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            if status == 200 {
+                self.answered.lock().unwrap().push(Answered {
+                    target,
+                    oldest: moment.generation,
+                    newest: self.newest.load(Ordering::SeqCst),
+                    version,
+                });
+            } else {
+                self.fail(format!("{target} at moment {}: {status}", moment.number));
+            }
+            if let Some(retired) = moment.retired {
+                let target = format!("/api/{number}/{request}/retired");
+                let (status, _) = client.get(&target, &retired).await;
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                if status != 401 {
+                    self.fail(format!("{target} at moment {}: {status}", moment.number));
+                }
+            }
+            self.moments[number].store(moment.number, Ordering::SeqCst);
+        }
+    }
+}
+
+enum Client {
+    Http1(Box<H1>),
+    Http2(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    /// The status and the body; 0 if there is no whole answer.
+    async fn get(&mut self, target: &str, token: &str) -> (u16, String) {
+        let authorization = format!("Bearer {token}");
+        match self {
+            Self::Http1(client) => {
+                let field = format!("Authorization: {authorization}");
+                let answer = client.get(target, &[&field]).await;
+                (answer.status, answer.text())
+            }
+            Self::Http2(client) => {
+                let request = Request::get(format!("https://localhost{target}"))
+                    .header("authorization", authorization)
+                    .body(Full::default())
+                    .unwrap();
+                let Ok(answer) = client.send_request(request).await else {
+                    return (0, String::new());
+                };
+                let status = answer.status().as_u16();
+                match answer.into_body().collect().await {
+                    Ok(body) => {
+                        let body = body.to_bytes();
+                        (status, String::from_utf8_lossy(&body).into_owned())
+                    }
+                    Err(_) => (0, String::new()),
+                }
+            }
+        }
     }
 }
 
@@ -71,47 +172,6 @@ fn new_key() -> Signer {
 fn key_token(signer: &Signer, epoch: usize) -> String {
     let draft = Draft::good().algorithm(Algorithm::EdDSA);
     draft.kid(&format!("key-{epoch}")).signed_by(signer)
-}
-
-async fn over_http1(mut client: H1, number: usize, traffic: Arc<Traffic>) {
-    for request in 0.. {
-        if traffic.is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        let (epoch, token) = traffic.token.borrow().clone();
-        let authorization = format!("Authorization: Bearer {token}");
-        let target = format!("/api/{number}/{request}");
-        let answer = client.get(&target, &[&authorization]).await;
-        traffic.note(number, epoch, answer.status);
-    }
-}
-
-async fn over_http2(
-    mut client: hyper::client::conn::http2::SendRequest<Full<Bytes>>,
-    number: usize,
-    traffic: Arc<Traffic>,
-) {
-    for request in 0.. {
-        if traffic.is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        let (epoch, token) = traffic.token.borrow().clone();
-        let request = Request::get(format!("https://localhost/api/{number}/{request}"))
-            .header("authorization", format!("Bearer {token}"))
-            .body(Full::default())
-            .unwrap();
-        let status = match client.send_request(request).await {
-            Ok(answer) => {
-                let status = answer.status().as_u16();
-                match answer.into_body().collect().await {
-                    Ok(_) => status,
-                    Err(_) => 0,
-                }
-            }
-            Err(_) => 0,
-        };
-        traffic.note(number, epoch, status);
-    }
 }
 
 /// The generation that is in force.
@@ -128,10 +188,10 @@ async fn reaches(operator: &mut H1<tokio::net::TcpStream>, wanted: u64) {
         .expect("no such generation");
 }
 
-/// Routes of steady traffic to `api`, and of long streams to `stream`; `more` is something else.
+/// Routes of steady traffic to the first version of `api`, and of long streams to `stream`.
 fn start(api: &str, stream: &str) -> Start {
     let start = Start::routes(&format!(
-        "[[route]]\npath = \"/api/\"\nto = \"{api}\"\nauth = \"main\"\n\
+        "[[route]]\npath = \"/api/\"\nto = \"{api}/v0\"\nauth = \"main\"\n\
          [[route]]\npath = \"/stream/\"\nto = \"{stream}\"\nauth = \"public\"\nupgrade = true\n"
     ));
     fs::remove_file(start.folder().join("keys/main.pem")).unwrap();
@@ -162,39 +222,44 @@ async fn streams() -> Script {
     .await
 }
 
+/// An upstream that answers with the version that it was asked for, and counts what it is asked
+/// for twice.
+async fn versions(twice: &Arc<AtomicU64>) -> Upstream {
+    let (seen, twice) = (Mutex::new(HashSet::new()), twice.clone());
+    Upstream::answering(move |request| {
+        if !seen.lock().unwrap().insert(request.line.clone()) {
+            twice.fetch_add(1, Ordering::Relaxed);
+        }
+        let version = request.line.split('/').nth(1).unwrap();
+        let length = version.len();
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{version}").into_bytes()
+    })
+    .await
+}
+
 #[tokio::test]
 async fn p1_p2_p3_p30_rotations_under_traffic_cost_no_request_and_no_stream() {
-    const ROTATIONS: usize = 20;
-    let seen = Arc::new(Mutex::new(HashSet::new()));
+    const ROTATIONS: usize = 16;
     let twice = Arc::new(AtomicU64::new(0));
-    let upstream = Upstream::answering({
-        let (seen, twice) = (seen.clone(), twice.clone());
-        move |request| {
-            if !seen.lock().unwrap().insert(request.line.clone()) {
-                twice.fetch_add(1, Ordering::Relaxed);
-            }
-            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()
-        }
-    })
-    .await;
+    let upstream = versions(&twice).await;
     let streaming = streams().await;
     let start = start(&upstream.url(), &streaming.url());
     let first = new_key();
     first.write_public(&start.folder().join("keys/key-0.pem"));
     let gateway = start.start();
     let traffic = Traffic::new();
-    traffic.token.send_replace((0, key_token(&first, 0)));
+    traffic
+        .now
+        .send_modify(|moment| moment.token = key_token(&first, 0));
 
     let mut clients = JoinSet::new();
-    for number in 0..HTTP1_CLIENTS {
-        clients.spawn(over_http1(gateway.h1().await, number, traffic.clone()));
-    }
-    for number in HTTP1_CLIENTS..HTTP1_CLIENTS + HTTP2_CLIENTS {
-        clients.spawn(over_http2(
-            h2_client(&gateway).await,
-            number,
-            traffic.clone(),
-        ));
+    for number in 0..HTTP1_CLIENTS + HTTP2_CLIENTS {
+        let client = if number < HTTP1_CLIENTS {
+            Client::Http1(Box::new(gateway.h1().await))
+        } else {
+            Client::Http2(h2_client(&gateway).await)
+        };
+        clients.spawn(traffic.clone().run(client, number));
     }
     let mut tunnel = gateway.h1().await;
     tunnel
@@ -207,7 +272,7 @@ async fn p1_p2_p3_p30_rotations_under_traffic_cost_no_request_and_no_stream() {
         .await;
     assert!(download.head_text().await.contains(" 200 "));
 
-    rotate(&gateway, &traffic, ROTATIONS, async || {
+    let versions = rotate(&gateway, &traffic, &first, ROTATIONS, async || {
         tunnel.send("still here\n").await;
         assert_eq!(tunnel.bytes(11).await, b"still here\n");
         download.send("1\r\n\n\r\n").await;
@@ -221,74 +286,174 @@ async fn p1_p2_p3_p30_rotations_under_traffic_cost_no_request_and_no_stream() {
     }
     assert_eq!(*traffic.failed.lock().unwrap(), Vec::<String>::new());
     assert_eq!(twice.load(Ordering::Relaxed), 0);
+    let answered = std::mem::take(&mut *traffic.answered.lock().unwrap());
     let requests = traffic.requests.load(Ordering::Relaxed);
-    let generations: HashSet<u64> = gateway
-        .log_text()
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .map(|event| event["generation"].as_u64().unwrap())
-        .collect();
+    let events = gateway.events(requests).await;
+    let generations = check_generations(&events, &answered, &versions);
     println!("{requests} requests in {} generations", generations.len());
-    // Each rotation is three reloads, and nearly all of them had requests.
-    assert!(generations.len() > ROTATIONS, "{generations:?}");
+    // Each rotation is four reloads, and nearly all of them had requests.
+    assert!(generations.len() > 2 * ROTATIONS, "{generations:?}");
+}
+
+/// Each request was answered under the generation that the log has for it: one that may have been
+/// in force then, and that had the route that led where it went.
+fn check_generations(
+    events: &[serde_json::Value],
+    answered: &[Answered],
+    versions: &BTreeMap<u64, String>,
+) -> HashSet<u64> {
+    let generations: HashMap<&str, u64> = events
+        .iter()
+        .map(|event| {
+            (
+                event["path"].as_str().unwrap(),
+                event["generation"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    for Answered {
+        target,
+        oldest,
+        newest,
+        version,
+    } in answered
+    {
+        let generation = generations[&**target];
+        assert!(
+            (*oldest..=*newest).contains(&generation),
+            "{target}: {generation}"
+        );
+        let (_, expected) = versions.range(..=generation).next_back().unwrap();
+        assert_eq!(version, expected, "{target} in generation {generation}");
+    }
+    let used = answered.iter().map(|one| generations[&*one.target]);
+    used.collect()
 }
 
 /// Rotates keys, certificates and routes so often, and looks after each whether `streams` live.
+/// Returns the generations from which on there was another version of the route.
 async fn rotate(
     gateway: &TestGateway,
     traffic: &Traffic,
+    first: &Signer,
     rotations: usize,
     mut streams: impl AsyncFnMut(),
-) {
+) -> BTreeMap<u64, String> {
     let folder = gateway.folder();
     let config = fs::read_to_string(folder.join("jotgate.toml")).unwrap();
     let mut operator = H1::plain(gateway.admin()).await;
+    let mut versions = BTreeMap::from([(1, "v0".to_owned())]);
+    let mut in_force = 1;
+    let mut old = key_token(first, 0);
     for epoch in 1..=rotations {
-        let in_force = generation(&mut operator).await;
+        // Makes a change, and waits until it is in force.
+        let mut changed = async |change: &dyn Fn()| {
+            in_force += 1;
+            traffic.newest.store(in_force, Ordering::SeqCst);
+            change();
+            reaches(&mut operator, in_force).await;
+            in_force
+        };
         let next = new_key();
-        next.write_public(&folder.join(format!("keys/key-{epoch}.pem")));
-        reaches(&mut operator, in_force + 1).await;
-        traffic.token.send_replace((epoch, key_token(&next, epoch)));
-        traffic.all_use(epoch).await;
-        fs::remove_file(folder.join(format!("keys/key-{}.pem", epoch - 1))).unwrap();
-        reaches(&mut operator, in_force + 2).await;
+        let new = key_token(&next, epoch);
+        let added = folder.join(format!("keys/key-{epoch}.pem"));
+        let generation = changed(&|| next.write_public(&added)).await;
+        traffic
+            .goes_on(|moment| {
+                moment.generation = generation;
+                moment.token.clone_from(&new);
+            })
+            .await;
+
+        let removed = folder.join(format!("keys/key-{}.pem", epoch - 1));
+        let generation = changed(&|| fs::remove_file(&removed).unwrap()).await;
+        let retired = std::mem::replace(&mut old, new);
+        traffic
+            .goes_on(|moment| {
+                moment.generation = generation;
+                moment.retired = Some(retired);
+            })
+            .await;
 
         let (cert, key) = Authority::new().leaf(&["localhost", "api.test"]);
-        fs::write(folder.join("certs/tls.key"), key).unwrap();
-        fs::write(folder.join("certs/tls.crt"), cert).unwrap();
-        let more = format!(
-            "{config}\n[[route]]\npath = \"/more-{epoch}/\"\nto = \"http://127.0.0.1:9\"\nauth = \"public\"\n"
-        );
-        fs::write(folder.join("jotgate.toml"), more).unwrap();
-        reaches(&mut operator, in_force + 3).await;
+        changed(&|| {
+            fs::write(folder.join("certs/tls.key"), &key).unwrap();
+            fs::write(folder.join("certs/tls.crt"), &cert).unwrap();
+        })
+        .await;
+
+        let version = format!("v{epoch}");
+        let other = config.replacen("/v0", &format!("/{version}"), 1);
+        let generation = changed(&|| replace(&folder.join("jotgate.toml"), &other)).await;
+        versions.insert(generation, version);
+        traffic
+            .goes_on(|moment| moment.generation = generation)
+            .await;
         streams().await;
     }
+    versions
+}
+
+/// Puts a file in the place of another, whole.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("next");
+    fs::write(&beside, text).unwrap();
+    fs::rename(beside, path).unwrap();
 }
 
 #[tokio::test]
 async fn p7_five_hundred_reloads_leave_the_memory_where_it_was() {
     const RELOADS: usize = 500;
-    let upstream = Upstream::start().await;
-    let start = start(&upstream.url(), &upstream.url());
-    let keys = [new_key(), new_key()];
-    keys[0].write_public(&start.folder().join("keys/key-0.pem"));
+    let upstreams = [Upstream::start().await, Upstream::start().await];
+    let authority = Authority::new();
+    let (cert, key) = authority.leaf(&["localhost"]);
+    let start = start(&upstreams[0].url(), &upstreams[0].url())
+        .file("certs/tls.crt", cert)
+        .file("certs/tls.key", key);
+    // Two keys, each with one token, by turns: what the cache holds is not what is measured.
+    let keys = [new_key(), new_key()].map(|key| (key_token(&key, 0), key.public_pem()));
+    let mut which = 0;
+    fs::write(start.folder().join("keys/key-0.pem"), &keys[0].1).unwrap();
     let process = Process::start(start, "info");
-    let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
+    let folder = process.folder();
+    let config = fs::read_to_string(folder.join("jotgate.toml")).unwrap();
+    let connect = async || H1::connect_to(process.https, authority.pem(), Some("localhost")).await;
+    let mut client = connect().await;
     let mut operator = H1::plain(process.admin).await;
     let mut memory = Vec::new();
     for reload in 1..=RELOADS {
-        let signer = &keys[reload % 2];
-        // Always under the same name: what is new is the key.
-        signer.write_public(&process.folder().join("keys/.next"));
-        fs::rename(
-            process.folder().join("keys/.next"),
-            process.folder().join("keys/key-0.pem"),
-        )
-        .unwrap();
+        match reload % 3 {
+            0 => {
+                // Always under the same name: what is new is the key.
+                which = 1 - which;
+                replace(&folder.join("keys/key-0.pem"), &keys[which].1);
+            }
+            1 => {
+                let (cert, key) = authority.leaf(&["localhost"]);
+                replace(&folder.join("certs/tls.key"), &key);
+                replace(&folder.join("certs/tls.crt"), &cert);
+            }
+            _ => {
+                // Always under another name, and to the upstream that was not in the file.
+                let to = upstreams[1].url();
+                let more = format!(
+                    "{config}\n[[route]]\npath = \"/more-{reload}/\"\nto = \"{to}\"\n\
+                     auth = \"public\"\nupstream = {{ max_connections = {reload} }}\n"
+                );
+                replace(&folder.join("jotgate.toml"), &more);
+            }
+        }
         process.signal("HUP");
         reaches(&mut operator, reload as u64 + 1).await;
-        let authorization = format!("Authorization: Bearer {}", key_token(signer, 0));
+        if reload % 3 == 1 {
+            client = connect().await;
+        }
+        let authorization = format!("Authorization: Bearer {}", keys[which].0);
         assert_eq!(client.get("/api/x", &[&authorization]).await.status, 200);
+        if reload % 3 == 2 {
+            let more = format!("/more-{reload}/x");
+            assert_eq!(client.get(&more, &[]).await.status, 200);
+        }
         if reload % 100 == 0 {
             memory.push(process.resident());
         }
