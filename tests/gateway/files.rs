@@ -1,5 +1,5 @@
-//! The ways in which files change in real life, and what may stand in their place: each takes
-//! effect once it is whole, and until then the last good state goes on.
+//! What may stand in the place of a key and of the folders that it is in: each key takes effect once
+//! it is whole, and until then the last good state goes on.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -8,69 +8,6 @@ use std::path::Path;
 
 use crate::harness::{H1, Process, Signer, Start, Upstream};
 use crate::reload::{ask, comes_to, second, token, told};
-
-/// A way in which files change in real life: from the first key alone to the second alone.
-type Idiom = fn(folder: &Path);
-
-/// Each replaces the contents of `keys/main.pem`, by which the configuration knows the key.
-const IDIOMS: [(&str, Idiom); 7] = [
-    ("written in place", |folder| {
-        fs::write(folder.join("keys/main.pem"), second().public_pem()).unwrap();
-    }),
-    ("renamed over", |folder| {
-        fs::write(folder.join("keys/.new"), second().public_pem()).unwrap();
-        fs::rename(folder.join("keys/.new"), folder.join("keys/main.pem")).unwrap();
-    }),
-    ("an editor's backup dance", |folder| {
-        let file = folder.join("keys/main.pem");
-        fs::rename(&file, folder.join("keys/main.pem~")).unwrap();
-        fs::write(&file, second().public_pem()).unwrap();
-        fs::remove_file(folder.join("keys/main.pem~")).unwrap();
-    }),
-    ("removed and made again", |folder| {
-        fs::remove_file(folder.join("keys/main.pem")).unwrap();
-        fs::write(folder.join("keys/main.pem"), second().public_pem()).unwrap();
-    }),
-    ("the folder replaced", |folder| {
-        fs::create_dir(folder.join("other")).unwrap();
-        fs::write(folder.join("other/main.pem"), second().public_pem()).unwrap();
-        fs::rename(folder.join("keys"), folder.join("gone")).unwrap();
-        fs::rename(folder.join("other"), folder.join("keys")).unwrap();
-    }),
-    ("replaced by a link", |folder| {
-        fs::write(folder.join("second.txt"), second().public_pem()).unwrap();
-        symlink("../second.txt", folder.join("keys/.link")).unwrap();
-        fs::rename(folder.join("keys/.link"), folder.join("keys/main.pem")).unwrap();
-    }),
-    ("written in two steps", |folder| {
-        let bytes = second().public_pem();
-        let (first, rest) = bytes.as_bytes().split_at(bytes.len() / 2);
-        let mut file = fs::File::create(folder.join("keys/main.pem")).unwrap();
-        file.write_all(first).unwrap();
-        file.sync_all().unwrap();
-        file.write_all(rest).unwrap();
-    }),
-];
-
-#[tokio::test]
-async fn p5_a_key_file_may_be_replaced_in_every_way_there_is_and_again() {
-    for (what, replace) in IDIOMS {
-        let upstream = Upstream::start().await;
-        let gateway = Start::with(&upstream).start();
-        let folder = gateway.folder();
-        let mut client = gateway.h1().await;
-        let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
-        println!("{what}");
-        assert_eq!(ask(&mut client, &old).await, 200);
-        replace(folder);
-        comes_to(&mut client, &new, 200).await;
-        assert_eq!(ask(&mut client, &old).await, 401);
-        // The second time is where others have failed: the first had taken the watch along.
-        fs::write(folder.join("keys/main.pem"), Signer::rsa().public_pem()).unwrap();
-        comes_to(&mut client, &old, 200).await;
-        assert_eq!(ask(&mut client, &new).await, 401);
-    }
-}
 
 /// Swaps the contents of a mounted Secret, as Kubernetes does it: a new folder, a new link to it
 /// renamed over the old one.

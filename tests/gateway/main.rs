@@ -26,6 +26,7 @@ mod health;
 mod http2;
 mod hygiene;
 mod identity;
+mod idioms;
 mod keys;
 mod life;
 mod manual;
