@@ -42,6 +42,27 @@ async fn process_of(process: &Process) -> Option<u32> {
     line.split(' ').nth(1)?.parse().ok()
 }
 
+/// The version that answers the operator.
+async fn version_of(process: &Process) -> String {
+    let answer = H1::plain(process.admin).await.get("/metrics", &[]).await;
+    let text = answer.text();
+    let (_, version) = text.split_once("jotgate_build_info{version=\"").unwrap();
+    version.split('"').next().unwrap().to_owned()
+}
+
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// Makes a program of another version, which this returns: ours with another number in it.
+fn make_another_version(path: &Path) -> String {
+    let theirs = format!("{}z", &OURS[..OURS.len() - 1]);
+    let script = format!("s/{}/{theirs}/g", OURS.replace('.', "\\."));
+    let mut sed = std::process::Command::new("sed");
+    let program = sed.env("LC_ALL", "C").arg(script).arg(JOTGATE);
+    std::fs::write(path, program.output().unwrap().stdout).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    theirs
+}
+
 /// Waits until a process has ended, whether somebody has asked how or not.
 async fn is_gone(process: u32) {
     let ended = async {
@@ -131,7 +152,7 @@ async fn visit_by_http2(visits: Visits) {
 }
 
 #[tokio::test]
-async fn p10_ten_upgrades_under_load_lose_no_request() {
+async fn p10_ten_upgrades_between_two_versions_under_load_lose_no_request() {
     let seen = Arc::new(Mutex::new(HashMap::<String, usize>::new()));
     let upstream = Upstream::answering({
         let seen = seen.clone();
@@ -142,7 +163,12 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
         }
     })
     .await;
-    let process = Process::start(start(&upstream, 2), "info");
+    let start = start(&upstream, 2);
+    let link = start.folder().join("jotgate");
+    let other = start.folder().join("other");
+    let versions = [OURS.to_owned(), make_another_version(&other)];
+    symlink(JOTGATE, &link).unwrap();
+    let process = Process::start_from(&link, start);
     let visits = Visits {
         address: process.https,
         authority: process.authority.clone(),
@@ -156,7 +182,10 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
         visitors.spawn(visit_by_http2(visits.clone()));
     }
     let mut generations = vec![process_of(&process).await.unwrap()];
-    for _ in 0..10 {
+    for number in 1..=10 {
+        let next = link.with_extension("next");
+        symlink([Path::new(JOTGATE), &other][number % 2], &next).unwrap();
+        std::fs::rename(&next, &link).unwrap();
         let current = *generations.last().unwrap();
         process.signal_to(current, "USR2");
         let replaced = async {
@@ -170,6 +199,7 @@ async fn p10_ten_upgrades_under_load_lose_no_request() {
         let next = timeout(PATIENCE, replaced).await.expect("nobody took over");
         // The old one drains and ends.
         is_gone(current).await;
+        assert_eq!(version_of(&process).await, versions[number % 2]);
         generations.push(next);
     }
     visits.is_over.store(true, Ordering::Relaxed);
