@@ -4,7 +4,7 @@
 //! series is set by the configuration and not by clients. A request touches atomics alone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -160,11 +160,19 @@ impl Metrics {
     }
 
     /// Replaces what is told about certificates, keys and the configuration in force. What routes
-    /// and upstreams have met that are not part of it any more is told once more, and then removed.
+    /// and upstreams have met that are not part of it any more is told for ten minutes more.
     pub fn publish(&self, mut inventory: Inventory) {
-        self.requests.publish(inventory.take_routes());
-        self.upstreams.publish(inventory.take_upstreams());
+        let now = Instant::now();
+        self.requests.publish(inventory.take_routes(), now);
+        self.upstreams.publish(inventory.take_upstreams(), now);
         self.inventory.replace(inventory);
+    }
+
+    /// Removes what was told for long enough after it had gone. To be called now and then.
+    pub fn tidy(&self) {
+        let now = Instant::now();
+        self.requests.tidy(now);
+        self.upstreams.tidy(now);
     }
 
     /// Creates the series whose labels are known, so that their first increase is seen as one.

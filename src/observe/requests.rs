@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::by_name::{ByName, encode};
+use super::by_name::{ByName, Told, encode};
 use super::histogram::Histogram;
 
 /// The rows about requests.
@@ -39,10 +40,17 @@ pub(super) struct Durations {
 }
 
 /// What one route has met, of all workers together.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct RouteSeries {
     outcomes: Vec<Outcome>,
     durations: Durations,
+}
+
+impl Told for RouteSeries {
+    /// Requests are counted when they have come to their end.
+    fn is_needed(&self) -> bool {
+        false
+    }
 }
 
 /// A way in which requests of one route ended, and their number.
@@ -104,56 +112,56 @@ impl RequestTable {
     }
 
     /// From now on there are these routes.
-    pub(super) fn publish(&self, mut routes: HashSet<Arc<str>>) {
+    pub(super) fn publish(&self, mut routes: HashSet<Arc<str>>, now: Instant) {
         routes.insert(Arc::clone(&self.unrouted));
-        self.routes.publish(routes, |_| false);
+        self.routes.publish(routes, now);
+    }
+
+    /// Removes what is not told any more.
+    pub(super) fn tidy(&self, now: Instant) {
+        self.routes.tidy(now);
     }
 }
 
 impl Collector for RequestTable {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.routes.tell(
-            |routes| {
-                let requests = routes.iter().flat_map(|(route, series)| {
-                    series.outcomes.iter().map(|outcome| {
-                        let labels = RequestLabels {
-                            route: Arc::clone(route),
-                            status: outcome.status,
-                            reason: outcome.reason,
-                        };
-                        (labels, outcome.counter.clone())
-                    })
-                });
-                encode(
-                    &mut encoder,
-                    ("requests", "Requests answered", None),
-                    requests,
-                )?;
-                if self.durations.is_some() {
-                    return Ok(());
-                }
-                let each = |which: fn(&Durations) -> &Histogram| {
-                    routes.iter().map(move |(route, series)| {
-                        let label = [("route", Arc::clone(route))];
-                        (label, which(&series.durations).clone())
-                    })
+        let routes = self.routes.all();
+        let requests = routes.iter().flat_map(|(route, series)| {
+            series.outcomes.iter().map(|outcome| {
+                let labels = RequestLabels {
+                    route: Arc::clone(route),
+                    status: outcome.status,
+                    reason: outcome.reason,
                 };
-                let [request, upstream] =
-                    DURATIONS.map(|(name, help)| (name, help, Some(Unit::Seconds)));
-                encode(&mut encoder, request, each(|durations| &durations.request))?;
-                encode(
-                    &mut encoder,
-                    upstream,
-                    each(|durations| &durations.upstream),
-                )
-            },
-            |_| false,
+                (labels, outcome.counter.clone())
+            })
+        });
+        encode(
+            &mut encoder,
+            ("requests", "Requests answered", None),
+            requests,
+        )?;
+        if self.durations.is_some() {
+            return Ok(());
+        }
+        let each = |which: fn(&Durations) -> &Histogram| {
+            routes.iter().map(move |(route, series)| {
+                let label = [("route", Arc::clone(route))];
+                (label, which(&series.durations).clone())
+            })
+        };
+        let [request, upstream] = DURATIONS.map(|(name, help)| (name, help, Some(Unit::Seconds)));
+        encode(&mut encoder, request, each(|durations| &durations.request))?;
+        encode(
+            &mut encoder,
+            upstream,
+            each(|durations| &durations.upstream),
         )
     }
 }
 
 /// What tells one series of requests from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, EncodeLabelSet)]
 struct RequestLabels {
     route: Arc<str>,
     status: u16,

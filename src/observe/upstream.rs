@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
@@ -11,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Connect;
-use super::by_name::{ByName, encode};
+use super::by_name::{ByName, Told, encode};
 use super::histogram::Histogram;
 use super::metrics::OpenConnection;
 
@@ -36,9 +37,14 @@ impl UpstreamTable {
         self.upstreams.with(name, |metrics| metrics.clone())
     }
 
-    /// From now on there are these. Those to which connections are open are told until they close.
-    pub(super) fn publish(&self, names: HashSet<Arc<str>>) {
-        self.upstreams.publish(names, UpstreamMetrics::is_connected);
+    /// From now on there are these.
+    pub(super) fn publish(&self, names: HashSet<Arc<str>>, now: Instant) {
+        self.upstreams.publish(names, now);
+    }
+
+    /// Removes what is not told any more.
+    pub(super) fn tidy(&self, now: Instant) {
+        self.upstreams.tidy(now);
     }
 
     pub(super) fn register(&self, table: &mut Registry) {
@@ -63,41 +69,46 @@ struct EachUpstream(ByName<UpstreamMetrics>);
 
 impl Collector for EachUpstream {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.0.tell(
-            |upstreams| {
-                let label = |name| ("upstream", Arc::clone(name));
-                let open = upstreams.iter();
-                encode(
-                    &mut encoder,
-                    (
-                        "upstream_connections_open",
-                        "Open connections to upstreams, in use or kept",
-                        None,
-                    ),
-                    open.map(|(name, metrics)| ([label(name)], metrics.open.clone())),
-                )?;
-                let connects = upstreams.iter().flat_map(|(name, metrics)| {
-                    let results = Connect::ALL.into_iter().zip(&metrics.connects);
-                    results.map(|(result, counter)| {
-                        let labels = ConnectLabels {
-                            upstream: Arc::clone(name),
-                            result: result.label(),
-                        };
-                        (labels, counter.clone())
-                    })
-                });
-                encode(
-                    &mut encoder,
-                    (
-                        "upstream_connects",
-                        "Attempts to connect to an upstream",
-                        None,
-                    ),
-                    connects,
-                )
-            },
-            UpstreamMetrics::is_connected,
+        let upstreams = self.0.all();
+        let open = upstreams.iter().map(|(name, metrics)| {
+            let label = [("upstream", Arc::clone(name))];
+            (label, metrics.open.clone())
+        });
+        let connects = upstreams.iter().flat_map(|(name, metrics)| {
+            let results = Connect::ALL.into_iter().zip(&metrics.connects);
+            results.map(|(result, counter)| {
+                let labels = ConnectLabels {
+                    upstream: Arc::clone(name),
+                    result: result.label(),
+                };
+                (labels, counter.clone())
+            })
+        });
+        encode(
+            &mut encoder,
+            (
+                "upstream_connections_open",
+                "Open connections to upstreams, in use or kept",
+                None,
+            ),
+            open,
+        )?;
+        encode(
+            &mut encoder,
+            (
+                "upstream_connects",
+                "Attempts to connect to an upstream",
+                None,
+            ),
+            connects,
         )
+    }
+}
+
+impl Told for UpstreamMetrics {
+    /// As long as connections are open.
+    fn is_needed(&self) -> bool {
+        self.open.get() > 0
     }
 }
 
@@ -111,13 +122,9 @@ impl UpstreamMetrics {
     pub fn count_connect(&self, result: Connect) {
         self.connects[result as usize].inc();
     }
-
-    fn is_connected(&self) -> bool {
-        self.open.get() > 0
-    }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, EncodeLabelSet)]
 struct ConnectLabels {
     upstream: Arc<str>,
     result: &'static str,
