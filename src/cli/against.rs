@@ -36,7 +36,9 @@ pub(super) fn run(
         .and_then(|answer| serde_json::from_slice(&answer.body).ok())
         .ok_or(AgainstError::NoContents(address))?;
     let changes = Changes::between(&running, &snapshot.contents());
-    if changes.are_none() {
+    let secrets = snapshot.secrets().filter(|name| running.contains_key(name));
+    let secrets: Vec<_> = secrets.collect();
+    if changes.are_none() && secrets.is_empty() {
         writeln!(out, "\nagainst {address}: nothing would change")?;
     } else {
         writeln!(out, "\nagainst {address}")?;
@@ -49,7 +51,7 @@ pub(super) fn run(
         };
         writeln!(out, "  {sign} {name}{when}")?;
     }
-    for secret in snapshot.secrets().filter(|name| running.contains_key(name)) {
+    for secret in secrets {
         writeln!(
             out,
             "  ? {secret}: a secret, of which nobody is told whether it is another one"

@@ -23,7 +23,8 @@ impl Fixed {
                 "[metrics] by_route",
                 format!("{:?}", config.metrics.durations),
             ),
-            ("[server] workers", config.server.workers.to_string()),
+            // As it is written: who asks may have other cores than who runs.
+            ("[server] workers", format!("{:?}", config.server.workers)),
             (
                 "[server] token_cache",
                 config.server.token_cache.to_string(),

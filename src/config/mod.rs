@@ -316,12 +316,19 @@ pub struct Reload {
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Worker threads; the default is one for each core.
-    pub workers: usize,
+    /// Worker threads; without it one for each core.
+    pub workers: Option<usize>,
     /// Bytes in which verified tokens are remembered, of all workers together; 0 for not at all.
     pub token_cache: usize,
     /// How long requests in flight may take after the signal to stop.
     pub drain: Duration,
     /// How long idle connections stay open after that signal.
     pub drain_idle: Duration,
+}
+
+impl Server {
+    /// How many worker threads that makes in this process.
+    pub fn worker_count(&self) -> usize {
+        self.workers.unwrap_or_else(defaults::workers)
+    }
 }

@@ -179,7 +179,7 @@ impl Check<'_> {
 
     pub(super) fn server(&mut self, root: &mut Reader<'_, '_>) -> Server {
         let mut server = Server {
-            workers: defaults::workers(),
+            workers: None,
             token_cache: defaults::TOKEN_CACHE_BYTES,
             drain: Duration::from_secs(defaults::DRAIN_SECONDS),
             drain_idle: Duration::from_secs(defaults::DRAIN_IDLE_SECONDS),
@@ -190,7 +190,7 @@ impl Check<'_> {
         if let Some(item) = table.take("workers")
             && let Some(number) = item.number(self.problems)
         {
-            server.workers = usize::try_from(number).unwrap_or(1);
+            server.workers = Some(usize::try_from(number).unwrap_or(1));
         }
         if let Some(item) = table.take("token_cache") {
             server.token_cache = self.token_cache(&item);

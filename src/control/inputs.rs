@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Input};
@@ -21,11 +22,19 @@ pub(super) struct Inputs {
     system_authorities: bool,
 }
 
-/// All that they contain, in brief.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// All that they contain, in brief. Two are the same if that is.
+#[derive(Debug, Clone)]
 pub(super) struct Fingerprint {
     paths: BTreeMap<PathBuf, Digest>,
     system_authorities: Option<Digest>,
+    /// When the files were last touched, and which they were.
+    touched: Digest,
+}
+
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.paths == other.paths && self.agrees_about_the_system(other)
+    }
 }
 
 type Digest = [u8; 32];
@@ -67,9 +76,12 @@ impl Inputs {
 
     /// What is there now. What cannot be read is part of it, as something that cannot be read.
     pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut touched = Vec::new();
         let paths = self.paths.iter();
+        let paths = paths.map(|path| (path.clone(), digest(path, &mut touched)));
         Fingerprint {
-            paths: paths.map(|path| (path.clone(), digest(path))).collect(),
+            paths: paths.collect(),
+            touched: crypto::sha256(&touched),
             system_authorities: self
                 .system_authorities
                 .then(|| SystemAuthorities::load().digest()),
@@ -78,6 +90,16 @@ impl Inputs {
 }
 
 impl Fingerprint {
+    /// Whether nobody has touched anything between that one and this, even to leave it as it was.
+    pub(super) fn is_untouched_since(&self, earlier: &Self) -> bool {
+        self == earlier && self.touched == earlier.touched
+    }
+
+    /// Whether there is no difference as far as the authorities of the system go.
+    pub(super) fn agrees_about_the_system(&self, other: &Self) -> bool {
+        self.system_authorities == other.system_authorities
+    }
+
     /// Whether it is of this, too, and there is no difference.
     pub(super) fn agrees(&self, other: &Self, input: Input<'_>) -> bool {
         match input {
@@ -98,9 +120,13 @@ fn whole(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Of a file, or of a folder's key files.
-fn digest(path: &Path) -> Digest {
+/// Of a file, or of a folder's key files; and notes when they were touched.
+fn digest(path: &Path, touched: &mut Vec<u8>) -> Digest {
     let mut all = Vec::new();
+    let mut add_entry = |all: &mut Vec<u8>, path: &Path| {
+        add_entry(all, path);
+        add_stamp(touched, path);
+    };
     add_entry(&mut all, path);
     if path.is_dir() {
         match source::list_key_files(path) {
@@ -116,6 +142,16 @@ fn add_entry(all: &mut Vec<u8>, path: &Path) {
     match contents(path) {
         Ok(contents) => all.extend(contents),
         Err(error) => all.extend(format!("{:?}", error.kind()).bytes()),
+    }
+}
+
+/// The time of the last change of a file and which one it is: no two contents of one path have both
+/// in common.
+fn add_stamp(touched: &mut Vec<u8>, path: &Path) {
+    if let Ok(metadata) = fs::metadata(path) {
+        touched.extend(metadata.ino().to_ne_bytes());
+        touched.extend(metadata.ctime().to_ne_bytes());
+        touched.extend(metadata.ctime_nsec().to_ne_bytes());
     }
 }
 
@@ -148,10 +184,14 @@ mod tests {
         fs::write(&file, "one").unwrap();
         let one = inputs.fingerprint();
         assert_ne!(missing, one);
+        assert!(inputs.fingerprint().is_untouched_since(&one));
         fs::remove_file(&file).unwrap();
         assert_eq!(missing, inputs.fingerprint());
-        fs::write(&file, "one").unwrap();
+        // Another file in its place, while the first one is still there.
+        fs::write(folder.path().join("b"), "one").unwrap();
+        fs::hard_link(folder.path().join("b"), &file).unwrap();
         assert_eq!(one, inputs.fingerprint());
+        assert!(!inputs.fingerprint().is_untouched_since(&one));
         fs::write(&file, "two").unwrap();
         assert_ne!(one, inputs.fingerprint());
     }

@@ -124,8 +124,8 @@ pub(super) fn load_after(
         });
         let snapshot = Snapshot::build(&file.config, earlier, &mut problems);
         // What was built is what the fingerprint is of, or it would pass for that for ever.
-        let is_steady =
-            inputs.fingerprint() == fingerprint && Source::read(path)?.text == file.source.text;
+        let is_steady = inputs.fingerprint().is_untouched_since(&fingerprint)
+            && Source::read(path)?.text == file.source.text;
         if !is_steady {
             continue;
         }
@@ -270,6 +270,45 @@ identity = { X-Auth-Subject = "sub" }
             last.snapshot.issuers[1].keys.kids().collect::<Vec<_>>(),
             ["third"]
         );
+    }
+
+    #[test]
+    fn a_route_goes_on_to_believe_its_own_issuer_when_they_stand_in_another_order() {
+        let folder = folder();
+        let text = fs::read_to_string(folder.path().join("jotgate.toml")).unwrap();
+        let text = text.replace(r#"auth = ["one", "two"]"#, r#"auth = "one""#);
+        write(&folder, "jotgate.toml", &text);
+        let before = load_from(&folder, None);
+        let (one, two) = (
+            text.find("[issuer.one]").unwrap(),
+            text.find("[issuer.two]").unwrap(),
+        );
+        let route = text.find("[[route]]").unwrap();
+        let parts = [
+            &text[..one],
+            &text[two..route],
+            &text[one..two],
+            &text[route..],
+        ];
+        write(&folder, "jotgate.toml", &parts.concat());
+        let after = load_from(&folder, Some(&before));
+        let believed = |loaded: &Loaded| {
+            let snapshot = &loaded.snapshot;
+            let (_, route) = snapshot.routes.iter_in_order().next().unwrap();
+            let crate::route::Access::Bearer { accepted, .. } = &route.access else {
+                panic!("it is public");
+            };
+            let accepted = crate::token::accepted(accepted, &snapshot.issuers);
+            accepted
+                .map(|accepted| accepted.issuer.name.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (believed(&before), believed(&after)),
+            (vec!["one".to_owned()], vec!["one".to_owned()])
+        );
+        let (before, after) = (&before.snapshot.issuers, &after.snapshot.issuers);
+        assert!(Arc::ptr_eq(&before[0], &after[1]) && Arc::ptr_eq(&before[1], &after[0]));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(super) struct Reloader {
     applied: (Inputs, Fingerprint),
     /// What was looked at last.
     tried: Fingerprint,
+    /// What was seen last, whether it was looked at or not.
+    seen: Fingerprint,
     trouble: Trouble,
     /// Whether a state was replaced just now.
     has_replaced: bool,
@@ -99,6 +101,7 @@ impl Reloader {
             inputs: loaded.inputs.clone(),
             file: loaded.file,
             tried: loaded.fingerprint.clone(),
+            seen: loaded.fingerprint.clone(),
             applied: (loaded.inputs, loaded.fingerprint),
             trouble: Trouble::None,
             has_replaced: false,
@@ -163,11 +166,25 @@ impl Reloader {
     /// decided; if not, one must look again.
     fn look(&mut self, cause: Cause) -> bool {
         self.live.tidy();
+        self.metrics.tidy();
         if cause != Cause::Impatience {
             self.watch.turn_to(&self.inputs);
         }
         let seen = self.inputs.fingerprint();
-        if seen == self.tried && matches!(cause, Cause::Changed | Cause::Poll) {
+        let before = std::mem::replace(&mut self.seen, seen.clone());
+        if !seen.agrees_about_the_system(&before) {
+            // Nobody has told, so nobody will tell when it is over: what stays is believed.
+            self.changed.notify_one();
+            return false;
+        }
+        // There is word of a change that changed nothing. What was wrong may have been so for a
+        // moment only, and would stay so.
+        let is_known = match cause {
+            Cause::Poll => true,
+            Cause::Changed => !matches!(self.trouble, Trouble::Told),
+            Cause::Asked | Cause::Impatience => false,
+        };
+        if seen == self.tried && is_known {
             return true;
         }
         let previous = self.live.snapshot();
@@ -228,7 +245,6 @@ impl Reloader {
         let previous = self.live.snapshot();
         let generation = snapshot.generation;
         let changes = snapshot.changes_since(&previous);
-        self.metrics.publish(snapshot.inventory());
         // Ignored if nobody looks up anything any more: then the process is about to end.
         let _ = self.resolved.send(Resolved {
             targets: snapshot.targets.clone(),
@@ -236,6 +252,7 @@ impl Reloader {
         });
         let kept: HashSet<_> = snapshot.targets.iter().map(Arc::as_ptr).collect();
         self.live.publish(snapshot.clone());
+        self.metrics.publish(snapshot.inventory());
         self.has_replaced = true;
         // Now nobody finds the way to them any more.
         let gone = previous.targets.iter();

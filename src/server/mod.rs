@@ -144,7 +144,7 @@ impl Gateway {
         let surplus = Surplus::of(memory.surplus());
         let crowd = Crowd::new(room.clients);
         // Each has its share: what one has verified, the others do not know.
-        let token_cache = config.server.token_cache / config.server.workers;
+        let token_cache = config.server.token_cache / config.server.worker_count();
         for (number, sockets) in sockets.workers.into_iter().enumerate() {
             let setting = Setting {
                 metrics: metrics.clone(),

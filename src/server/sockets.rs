@@ -25,7 +25,7 @@ impl Sockets {
     /// [`StartError`]; then nothing is left listening.
     pub(super) fn bind(config: &Config, mut inherited: Inherited) -> Result<Self, StartError> {
         let company = company(config.listen.side_by_side, listen::connections_migrate())?;
-        let count = config.server.workers;
+        let count = config.server.worker_count();
         let mut sockets = Self {
             workers: (0..count).map(|_| Vec::new()).collect(),
             admin: Vec::new(),

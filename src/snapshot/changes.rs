@@ -93,7 +93,14 @@ impl Snapshot {
             let changed = routes
                 .take_while(|_| !are_the_same)
                 .filter(|(name, _)| !unchanged.contains(name));
-            snapshot.contents_with(changed, mark)
+            let mut contents = snapshot.contents_with(changed, mark);
+            // Whoever asks from elsewhere has others.
+            let system = snapshot
+                .targets
+                .iter()
+                .find_map(|target| target.system_mark());
+            contents.extend(system.map(|system| (SYSTEM.to_owned(), system)));
+            contents
         };
         Changes::between(&described(earlier), &described(self))
     }
@@ -140,7 +147,7 @@ impl Snapshot {
             }
         }
         let mut named = HashMap::new();
-        for certificate in self.certificates.iter() {
+        for (index, certificate) in self.certificates.iter().enumerate() {
             // There may be one of each kind of key for the same names.
             let names = certificate.names.join(" ");
             let mut name = format!("certificate {names}");
@@ -149,7 +156,9 @@ impl Snapshot {
             if *same > 1 {
                 name = format!("{name} ({same})");
             }
-            add(name, hex(&certificate.digest));
+            // It is the one for names that no certificate has.
+            let place = if index == 0 { "default" } else { "" };
+            add(name, format!("{} {place}", hex(&certificate.digest)));
         }
         // How many connections there may be is one of those that stay as they are.
         let limits = Limits {
@@ -174,6 +183,9 @@ impl Snapshot {
         contents
     }
 }
+
+/// What upstreams with `https` and without `ca` are checked with.
+const SYSTEM: &str = "authorities of the system";
 
 fn name_of(key: &Key, issuer: &str) -> String {
     let called = key.kid().or(key.thumbprint()).unwrap_or("-");

@@ -121,6 +121,11 @@ impl Target {
         tls.map_or_else(|| "plain".to_owned(), ClientTls::mark)
     }
 
+    /// What tells the authorities of the system from others, if it believes those.
+    pub fn system_mark(&self) -> Option<String> {
+        self.tls.as_ref().and_then(ClientTls::system_mark)
+    }
+
     /// Whether its host is a name, whose addresses somebody has to find out.
     pub fn is_named(&self) -> bool {
         self.origin.host.parse::<IpAddr>().is_err()

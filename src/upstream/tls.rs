@@ -23,8 +23,10 @@ pub use authorities::SystemAuthorities;
 #[derive(Clone)]
 pub struct ClientConfigs {
     config: Arc<ClientConfig>,
-    /// Whom it believes and what it shows.
+    /// Whom it believes, but for those whom the system believes, and what it shows.
     digest: [u8; 32],
+    /// Those.
+    system: Option<[u8; 32]>,
 }
 
 /// How one target is spoken to over TLS.
@@ -33,6 +35,7 @@ pub struct ClientTls {
     connector: TlsConnector,
     name: ServerName<'static>,
     digest: [u8; 32],
+    system: Option<[u8; 32]>,
 }
 
 /// Why there is no TLS to upstreams.
@@ -65,7 +68,9 @@ impl ClientTlsError {
     pub fn is_unsettled(&self) -> bool {
         match self {
             Self::Authorities(error) | Self::Identity(error) => error.is_unsettled(),
-            Self::Unusable { .. } | Self::NoSystemAuthorities | Self::Library(_) => false,
+            // They may be on their way, as any file.
+            Self::NoSystemAuthorities => true,
+            Self::Unusable { .. } | Self::Library(_) => false,
         }
     }
 }
@@ -85,6 +90,7 @@ impl ClientConfigs {
             .with_safe_default_protocol_versions()
             .map_err(ClientTlsError::Library)?;
         let mut digested = Vec::new();
+        let mut system = None;
         let roots = match ca {
             Some(ca) => {
                 let text = tls::read(ca).map_err(ClientTlsError::Authorities)?;
@@ -92,9 +98,9 @@ impl ClientConfigs {
                 authorities::in_file(ca, &text)?
             }
             None => {
-                let system = SystemAuthorities::load();
-                digested.extend(system.digest());
-                system.into_roots()?
+                let authorities = SystemAuthorities::load();
+                system = Some(authorities.digest());
+                authorities.into_roots()?
             }
         };
         let verified = versions.with_root_certificates(roots);
@@ -113,6 +119,7 @@ impl ClientConfigs {
         Ok(Self {
             config: Arc::new(config),
             digest: crypto::sha256(&digested),
+            system,
         })
     }
 
@@ -125,22 +132,28 @@ impl ClientConfigs {
             connector: TlsConnector::from(self.config.clone()),
             name: ServerName::try_from(host.to_owned())?,
             digest: self.digest,
+            system: self.system,
         })
     }
 }
 
 impl ClientTls {
-    /// A few digits of the digest of what it believes and shows.
+    /// A few digits of the digest of what it believes and shows, wherever it does.
     pub(super) fn mark(&self) -> String {
-        self.digest[..8]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect()
+        match self.system {
+            None => hex(&self.digest),
+            Some(_) => format!("system {}", hex(&self.digest)),
+        }
+    }
+
+    /// The same of the authorities of this system, if it believes those.
+    pub(super) fn system_mark(&self) -> Option<String> {
+        self.system.as_ref().map(hex)
     }
 
     /// Whether it believes and shows the same, under the same name.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.name == other.name
+        self.digest == other.digest && self.system == other.system && self.name == other.name
     }
 
     /// Does the handshake. The certificate must be for the target's name, whatever the client's
@@ -157,4 +170,8 @@ impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls").finish_non_exhaustive()
     }
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest[..8].iter().map(|b| format!("{b:02x}")).collect()
 }

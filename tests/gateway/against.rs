@@ -60,6 +60,27 @@ async fn check_tells_what_a_file_would_change() {
 }
 
 #[tokio::test]
+async fn check_tells_which_certificate_would_answer_unknown_names() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream)
+        .certificate("other", &["other.test"])
+        .start();
+    let config = gateway.folder().join("jotgate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text
+        .replace("certs/tls.", "certs/was-tls.")
+        .replace("certs/other.", "certs/tls.")
+        .replace("certs/was-tls.", "certs/other.");
+    let next = gateway.folder().join("next.toml");
+    fs::write(&next, text).unwrap();
+    let said = format!(
+        "{}\n  ~ certificate localhost api.test 127.0.0.1\n  ~ certificate other.test\n",
+        gateway.admin()
+    );
+    assert_eq!(against(gateway.admin(), &next), (Some(0), said));
+}
+
+#[tokio::test]
 async fn check_says_of_a_secret_that_it_cannot_tell() {
     let upstream = Upstream::start().await;
     let gateway = Start::with(&upstream)

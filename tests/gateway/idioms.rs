@@ -215,8 +215,9 @@ impl World {
         let configuration = fs::read_to_string(start.write()).unwrap();
         let other = configuration.replace("/version-0/", "/version-1/");
         let secret = || {
-            let bytes: [u8; 48] = jotgate::crypto::random();
-            format!("{bytes:02x?}")
+            // Half of it is none.
+            let bytes: [u8; 24] = jotgate::crypto::random();
+            bytes.map(|byte| format!("{byte:02x}")).concat()
         };
         let world = Self {
             configuration: [configuration, other],

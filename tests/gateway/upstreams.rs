@@ -64,12 +64,18 @@ async fn what_the_system_believes_is_read_again_when_the_files_are_looked_at() {
     process.wait_for("configuration applied");
     assert_eq!(client.get("/x", &[]).await.status, 200);
 
+    // It is being written: what was there last is believed.
+    std::fs::write(&system, "").unwrap();
+    process.signal("HUP");
+    process.wait_for("waiting for files to be complete");
+    assert_eq!(client.get("/x", &[]).await.status, 200);
+
     // Nobody is believed any more who is not believed by the system.
     std::fs::write(&system, Authority::new().pem()).unwrap();
     process.signal("HUP");
     process.wait_for("configuration applied");
     assert_eq!(client.get("/x", &[]).await.status, 502);
-    assert_eq!(upstream.received().len(), 1);
+    assert_eq!(upstream.received().len(), 2);
 }
 
 #[tokio::test]

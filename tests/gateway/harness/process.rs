@@ -42,7 +42,9 @@ impl Process {
     /// And on a system that believes in the authorities of this file.
     pub fn start_believing(start: Start, authorities: &Path) -> Self {
         let mut command = Command::new(JOTGATE);
-        command.env("SSL_CERT_FILE", authorities);
+        command
+            .env("SSL_CERT_FILE", authorities)
+            .env_remove("SSL_CERT_DIR");
         Self::spawn(command, start, "info", Stdio::piped())
     }
 
