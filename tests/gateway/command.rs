@@ -343,9 +343,11 @@ fn the_demo_prints_its_curls_and_cleans_up_after_itself() {
     let mut demo = Running::start(folder.path(), &["demo"], Listen::Stdout);
     let line = demo.wait_for("folder ");
     let made = line.split_whitespace().nth(1).unwrap().to_owned();
-    for _ in 0..5 {
+    for _ in 0..4 {
         demo.wait_for("  curl -i --cacert ");
     }
+    let rotation = demo.wait_for("  (cd ");
+    assert!(rotation.contains("keys generate"), "{rotation}");
     assert!(Path::new(&made).join("jotgate.toml").exists());
     demo.signal("INT");
     assert_eq!(demo.exit_code(), Some(0));

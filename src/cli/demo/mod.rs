@@ -103,7 +103,8 @@ fn introduction(folder: &DemoFolder, ports: Ports) -> String {
          config    {}\n\
          gateway   https://localhost:{}\n\
          upstream  http://127.0.0.1:{}  (answers with what it received)\n\
-         metrics   http://127.0.0.1:{}/metrics\n",
+         metrics   http://127.0.0.1:{}/metrics\n\n\
+         Ctrl-C stops it. The access log is written here, below what there is to try:\n",
         path.display(),
         folder.config().display(),
         ports.https,
@@ -115,12 +116,10 @@ fn introduction(folder: &DemoFolder, ports: Ports) -> String {
     }
     let _ = write!(
         text,
-        "\nA new key, while it runs. Within a second the good token is good no more, and a new one is.\n  \
-         {}\n  {}\n",
-        rotation(path),
-        curl(path, ports.https, &["token next.jwt"]),
+        "\nA new key, while it runs: within a second the good token is refused, and the next one is good.\n  \
+         {}\n\n",
+        rotation(path, ports.https),
     );
-    text.push_str("\nCtrl-C stops it. From here on: the access log.\n\n");
     text
 }
 
@@ -143,14 +142,17 @@ fn curl(folder: &Path, port: u16, headers: &[&str]) -> String {
     command
 }
 
-/// The one command that replaces the key.
-fn rotation(folder: &Path) -> String {
+/// The one command that replaces the key, and shows what has become of the old token and the new.
+fn rotation(folder: &Path, port: u16) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "jotgate".into());
     let program = quoted(&program);
     format!(
-        "(cd {} && {program} keys generate --out keys --kid next && rm keys/public/demo.pem && \
+        "(cd {} && {program} keys generate --out keys --kid next >/dev/null && \
+         rm keys/public/demo.pem && \
          {program} token mint --key keys/private/next.pem --iss https://issuer.example --aud orders \
-         --sub alice > tokens/next.jwt)",
+         --sub alice > tokens/next.jwt && sleep 1 && for token in good next; do \
+         curl -sS -o /dev/null -w \"$token: %{{http_code}}\\n\" --cacert certs/ca.crt \
+         -H \"Authorization: Bearer $(cat tokens/$token.jwt)\" https://localhost:{port}/api/hello; done)",
         quoted(folder)
     )
 }
