@@ -25,6 +25,10 @@ pub fn parse(source: &Source) -> (Config, Problems) {
         let before = source.text.as_bytes().get(..place.start);
         memchr_iter(b'\n', before.unwrap_or_default()).count()
     };
+    // What ends in the middle of a line, or of an array, may be the first half of what is being
+    // written.
+    let is_mid_line = !source.text.ends_with('\n');
+    let whole = source.text.trim_end().len();
     let mut told = None;
     for error in &errors {
         let place = error.span().unwrap_or(0..0);
@@ -34,8 +38,8 @@ pub fn parse(source: &Source) -> (Config, Problems) {
             continue;
         }
         let problem = Problem::error(place, format!("not valid TOML: {}", error.message()));
-        // What ends in the middle of a line may be the first half of what is being written.
-        problems.push(problem.unsettled(!source.text.ends_with('\n')));
+        let is_cut = is_mid_line || error.span().is_none_or(|at| at.end >= whole);
+        problems.push(problem.unsettled(is_cut));
     }
     let mut after_syntax = Problems::default();
     let mut check = Check {
@@ -45,7 +49,12 @@ pub fn parse(source: &Source) -> (Config, Problems) {
     let config = check.root(Reader::root(&table));
     for problem in after_syntax {
         if !follows_from(&problem, &errors, &source.text) {
-            problems.push(problem);
+            let is_at_end = problem
+                .place
+                .as_ref()
+                .is_none_or(|place| place.end >= whole);
+            let is_cut = is_mid_line && (problem.is_structural || is_at_end);
+            problems.push(problem.unsettled(is_cut));
         }
     }
     (config, problems)

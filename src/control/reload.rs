@@ -359,7 +359,7 @@ const LOOKS_FOR_A_WISH: usize = 4;
 const QUIET: Duration = Duration::from_millis(150);
 
 /// Whether there is or not: a change takes effect within a second.
-const SETTLED_AT_LATEST: Duration = Duration::from_millis(600);
+const SETTLED_AT_LATEST: Duration = Duration::from_millis(400);
 
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_millis(200);

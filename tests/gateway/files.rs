@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::harness::{H1, Process, Signer, Start, Upstream};
+use crate::harness::{Draft, H1, Process, Signer, Start, Upstream};
 use crate::reload::{ask, comes_to, second, token, told};
 
 /// Swaps the contents of a mounted Secret, as Kubernetes does it: a new folder, a new link to it
@@ -144,6 +144,36 @@ async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
     assert_eq!(ask(&mut client, &new).await, 200);
     let rejected = r#"jotgate_config_reloads_total{outcome="rejected"} 0"#;
     told(&gateway, rejected).await;
+}
+
+#[tokio::test]
+async fn p5_a_secret_that_is_empty_or_cut_short_is_waited_for() {
+    let upstream = Upstream::start().await;
+    let [old, new] =
+        [7_u8, 11].map(|step| (0..40).map(|n| b'A' + n * step % 26).collect::<Vec<u8>>());
+    let gateway = Start::with(&upstream)
+        .issuers(
+            "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nsecret = \"main.key\"\n",
+        )
+        .file("main.key", &old)
+        .start();
+    let secret = gateway.folder().join("main.key");
+    let hmac = |secret: &[u8]| {
+        let draft = Draft::good().algorithm(jsonwebtoken::Algorithm::HS256);
+        draft.without_header("kid").hmac(secret)
+    };
+    let mut client = gateway.h1().await;
+    for (number, beginning) in [0, 1, 31].into_iter().enumerate() {
+        fs::write(&secret, &new[..beginning]).unwrap();
+        let pending = number + 1;
+        let line = format!("jotgate_config_reloads_total{{outcome=\"pending\"}} {pending}");
+        told(&gateway, &line).await;
+        told(&gateway, "jotgate_config_last_reload_successful 1").await;
+        assert_eq!(ask(&mut client, &hmac(&old)).await, 200);
+    }
+    fs::write(&secret, &new).unwrap();
+    comes_to(&mut client, &hmac(&new), 200).await;
+    assert_eq!(ask(&mut client, &hmac(&old)).await, 401);
 }
 
 /// Something that stands where the only key file should be.

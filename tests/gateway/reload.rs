@@ -201,6 +201,19 @@ async fn what_changes_nothing_is_no_reload() {
     for _ in 0..20 {
         fs::write(&key, &bytes).unwrap();
     }
+    for file in [
+        "keys/main.pem",
+        "jotgate.toml",
+        "certs/tls.crt",
+        "certs/tls.key",
+    ] {
+        let file = fs::File::options()
+            .append(true)
+            .open(gateway.folder().join(file));
+        file.unwrap()
+            .set_modified(std::time::SystemTime::now())
+            .unwrap();
+    }
     fs::write(gateway.folder().join("keys/README"), "x").unwrap();
     // Something that does, so that there is an end to wait for.
     gateway.control.reload().await;

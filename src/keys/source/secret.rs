@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine};
 
 use super::{Fault, Loaded, der, file, pem, undecodable};
 use crate::keys::key::{Key, Origin, Place};
+use crate::keys::material::Unfit;
 
 /// How a secret file spells the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,12 @@ pub fn load_secret(path: &Path, encoding: SecretEncoding) -> Loaded {
     let mut loaded = Loaded::default();
     let key = file::read(path).and_then(|bytes| {
         let secret = decode(&bytes, encoding)?;
-        Ok(Key::admit_secret(&secret, Origin::new(path, Place::Whole))?)
+        Key::admit_secret(&secret, Origin::new(path, Place::Whole)).map_err(|unfit| {
+            // An empty file is one, too; the rest may be on its way.
+            let is_cut = matches!(unfit, Unfit::SecretTooShort { .. });
+            let fault = Fault::from(unfit);
+            if is_cut { fault.unsettled() } else { fault }
+        })
     });
     let key = match key {
         Ok(key) => key.named(
@@ -70,8 +76,13 @@ pub(crate) fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, 
     match encoding {
         SecretEncoding::Raw => Ok(line.to_vec()),
         SecretEncoding::Base64Url => URL_SAFE_NO_PAD.decode(line).map_err(|error| {
-            Fault::new(format!("not base64url: {}", undecodable(&error)))
-                .hint("write - for +, _ for / and no =, or leave out secret_encoding to use the bytes as they are")
+            let fault = Fault::new(format!("not base64url: {}", undecodable(&error)))
+                .hint("write - for +, _ for / and no =, or leave out secret_encoding to use the bytes as they are");
+            match error {
+                // Cut inside of the characters that make up a byte.
+                DecodeError::InvalidLength(_) | DecodeError::InvalidLastSymbol(..) => fault.unsettled(),
+                DecodeError::InvalidByte(..) | DecodeError::InvalidPadding => fault,
+            }
         }),
     }
 }
