@@ -25,9 +25,8 @@ pub fn parse(source: &Source) -> (Config, Problems) {
         let before = source.text.as_bytes().get(..place.start);
         memchr_iter(b'\n', before.unwrap_or_default()).count()
     };
-    // What ends in the middle of a line, or of an array, may be the first half of what is being
-    // written.
-    let is_mid_line = !source.text.ends_with('\n');
+    // What ends in the middle of a line may be the first half of what is being written.
+    let is_mid_line = !source.text.trim_end_matches([' ', '\t']).ends_with('\n');
     let whole = source.text.trim_end().len();
     let mut told = None;
     for error in &errors {
@@ -38,8 +37,7 @@ pub fn parse(source: &Source) -> (Config, Problems) {
             continue;
         }
         let problem = Problem::error(place, format!("not valid TOML: {}", error.message()));
-        let is_cut = is_mid_line || error.span().is_none_or(|at| at.end >= whole);
-        problems.push(problem.unsettled(is_cut));
+        problems.push(problem.unsettled(is_mid_line));
     }
     let mut after_syntax = Problems::default();
     let mut check = Check {

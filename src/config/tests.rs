@@ -37,6 +37,25 @@ fn read(text: &str) -> (Config, Problems) {
     })
 }
 
+#[test]
+fn what_ends_too_early_may_be_on_its_way_and_a_mistake_is_one() {
+    for (text, is_unsettled) in [
+        ("[listen]\nhttps = \"127.0", true),
+        ("[listen]\nhttps = \"127.0.0.1:1\"", true),
+        ("[listen\nhttps =\n", false),
+        ("[listen]\nhttps =\n", false),
+        ("[listen]\nhttps = \"127.0.0.1:1\"\n", false),
+    ] {
+        let (_, problems) = read(text);
+        assert!(problems.has_errors(), "{text}");
+        assert_eq!(
+            problems.are_unsettled(),
+            is_unsettled,
+            "{text}: {problems:?}"
+        );
+    }
+}
+
 /// The messages, with their labels and help.
 fn complaints(text: &str) -> Vec<String> {
     let (_, problems) = read(text);

@@ -149,8 +149,11 @@ async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
 #[tokio::test]
 async fn p5_a_secret_that_is_empty_or_cut_short_is_waited_for() {
     let upstream = Upstream::start().await;
-    let [old, new] =
-        [7_u8, 11].map(|step| (0..40).map(|n| b'A' + n * step % 26).collect::<Vec<u8>>());
+    let [old, new] = [7_u16, 11].map(|step| {
+        (0..40_u16)
+            .map(|n| b'A' + (n * step % 26) as u8)
+            .collect::<Vec<u8>>()
+    });
     let gateway = Start::with(&upstream)
         .issuers(
             "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nsecret = \"main.key\"\n",
