@@ -1,9 +1,9 @@
 //! Word of changes from the file system.
 //!
 //! A watch on a file is a watch on its inode, and dies when the file is renamed over or a link
-//! leads elsewhere. So folders are watched as well: the one that an entry is in and the one above,
-//! as many more as it takes to come to one that is there, and those of every link on the way. Word
-//! of any of these entries means no more than that it is time to look.
+//! leads elsewhere. So folders are watched as well: all that one passes on the way to it, for any of
+//! them may be replaced, and those of every link on the way. Word of any of these entries means no
+//! more than that it is time to look.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -144,8 +144,9 @@ enum Names {
 impl Entries {
     fn of(inputs: &Inputs) -> Self {
         let mut entries = Self::default();
+        let mut walked = BTreeSet::new();
         for path in inputs.paths() {
-            entries.follow(path, 0);
+            entries.follow(path, 0, &mut walked);
             // A file that is mounted alone changes without its folder's knowing.
             if path.is_file() {
                 entries.at(path);
@@ -155,20 +156,20 @@ impl Entries {
                 && let Ok(listing) = source::list_key_files(path)
             {
                 let links = listing.files.iter().filter(|file| file.is_symlink());
-                links.for_each(|link| entries.follow(link, 0));
+                links.for_each(|link| entries.follow(link, 0, &mut walked));
             }
         }
         entries
     }
 
-    /// Adds a path and, where a part of it is a link, where that leads to.
-    fn follow(&mut self, path: &Path, links: usize) {
+    /// Adds a path and, where a part of it is a link, where that leads to. Folders that were walked
+    /// before are on many a way.
+    fn follow(&mut self, path: &Path, links: usize, walked: &mut BTreeSet<PathBuf>) {
         // `keys/` is what the link `keys` leads to, and `keys` is the link.
         let path: &Path = &path.components().collect::<PathBuf>();
         for (entry, folder) in path.ancestors().zip(path.ancestors().skip(1)) {
             self.add(folder, entry.file_name());
-            // The folder of one that is there may be replaced as well.
-            if entry != path && entry.exists() {
+            if !walked.insert(folder.to_owned()) {
                 break;
             }
         }
@@ -186,7 +187,7 @@ impl Entries {
                 if rest != Path::new("") {
                     target.push(rest);
                 }
-                self.follow(&target, links + 1);
+                self.follow(&target, links + 1, walked);
             }
         }
     }

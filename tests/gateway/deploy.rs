@@ -48,6 +48,30 @@ async fn the_dashboard_and_the_alerts_name_metrics_that_exist() {
 }
 
 #[test]
+fn the_unit_tells_systemd_what_jotgate_tells_it() {
+    let unit = fs::read_to_string(root().join("deploy/systemd/jotgate.service")).unwrap();
+    let all = |key: &str| -> Vec<&str> {
+        let settings = unit.lines().filter_map(|line| line.split_once('='));
+        settings.filter(|s| s.0 == key).map(|s| s.1).collect()
+    };
+    // READY, RELOADING and STOPPING, and signs of life; that jotgate says all of them is a test of
+    // its own.
+    assert_eq!(all("Type"), ["notify"]);
+    assert_eq!(all("WatchdogSec"), ["30"]);
+    // A reload looks at the files, and fails if something is wrong with them.
+    let check = "/usr/bin/jotgate check --quiet --config /etc/jotgate/jotgate.toml";
+    assert_eq!(all("ExecReload"), ["-/bin/kill -HUP $MAINPID", check]);
+    assert_eq!(all("ExecStartPre"), [check]);
+    // The drain is not cut short.
+    assert_eq!(all("KillSignal"), ["SIGTERM"]);
+    let seconds = |key: &str| all(key)[0].parse::<u32>().unwrap();
+    assert!(
+        seconds("TimeoutStopSec") > 30,
+        "the default of [server] drain"
+    );
+}
+
+#[test]
 fn metrics_are_read_with_the_names_that_their_samples_have() {
     let exported = exported(
         "# TYPE jotgate_a counter\n\

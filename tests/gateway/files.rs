@@ -6,7 +6,9 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::harness::{Draft, H1, Process, Signer, Start, Upstream};
+use jotgate::crypto::KeyKind;
+
+use crate::harness::{Draft, H1, Process, Signer, Start, Steady, Upstream};
 use crate::reload::{ask, comes_to, second, token, told};
 
 /// Swaps the contents of a mounted Secret, as Kubernetes does it: a new folder, a new link to it
@@ -33,7 +35,7 @@ async fn p5_a_mounted_secret_may_be_swapped_again_and_again() {
         fs::create_dir(&mount).unwrap();
         swap(&mount, 0, Signer::rsa());
         symlink("..data/main.pem", mount.join("main.pem")).unwrap();
-        let gateway = start.start();
+        let (gateway, steady) = Steady::beside(start, Start::start).await;
         let mut client = gateway.h1().await;
         let tokens = [Signer::rsa(), second()].map(|signer| token(signer, "main"));
         assert_eq!(ask(&mut client, &tokens[0]).await, 200);
@@ -42,6 +44,7 @@ async fn p5_a_mounted_secret_may_be_swapped_again_and_again() {
             comes_to(&mut client, &tokens[version % 2], 200).await;
             assert_eq!(ask(&mut client, &tokens[(version + 1) % 2]).await, 401);
         }
+        steady.was_unharmed(&gateway).await;
     }
 }
 
@@ -54,27 +57,32 @@ async fn p5_a_key_may_come_back_with_all_the_folders_that_it_was_in() {
     fs::create_dir_all(folder.join("a/b/c")).unwrap();
     fs::rename(folder.join("keys"), folder.join("a/b/c/keys")).unwrap();
     symlink("a/b/c/keys", folder.join("keys")).unwrap();
-    let gateway = start.extra("[reload]\npoll = \"1h\"\n").start();
+    let (gateway, steady) =
+        Steady::beside(start.extra("[reload]\npoll = \"1h\"\n"), Start::start).await;
     let mut client = gateway.h1().await;
-    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
-    fs::rename(folder.join("a"), folder.join("gone")).unwrap();
-    told(
-        &gateway,
-        r#"jotgate_config_reloads_total{outcome="pending"} 1"#,
-    )
-    .await;
-    assert_eq!(ask(&mut client, &old).await, 200, "the last good state");
-    fs::create_dir_all(folder.join("a/b/c/keys")).unwrap();
-    second().write_public(&folder.join("a/b/c/keys/main.pem"));
-    comes_to(&mut client, &new, 200).await;
-    assert_eq!(ask(&mut client, &old).await, 401);
+    let signers = [Signer::rsa(), second()];
+    let tokens = signers.map(|signer| token(signer, "main"));
+    for (number, taken) in ["a/b/c/keys", "a/b/c", "a/b", "a"].into_iter().enumerate() {
+        println!("{taken}");
+        let (now, next) = (number % 2, (number + 1) % 2);
+        fs::rename(folder.join(taken), folder.join(format!("gone-{number}"))).unwrap();
+        let pending = number + 1;
+        let line = format!("jotgate_config_reloads_total{{outcome=\"pending\"}} {pending}");
+        told(&gateway, &line).await;
+        let good = ask(&mut client, &tokens[now]).await;
+        assert_eq!(good, 200, "the last good state");
+        fs::create_dir_all(folder.join("a/b/c/keys")).unwrap();
+        signers[next].write_public(&folder.join("a/b/c/keys/main.pem"));
+        comes_to(&mut client, &tokens[next], 200).await;
+        assert_eq!(ask(&mut client, &tokens[now]).await, 401);
+    }
+    steady.was_unharmed(&gateway).await;
 }
 
-/// What `check --against` says of a file, without what it says of the file alone.
 #[tokio::test]
 async fn p5_a_folder_may_be_made_anew_or_moved_away_and_back_again_and_again() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let keys = gateway.folder().join("keys");
     let mut client = gateway.h1().await;
     let signers = [Signer::rsa(), second()];
@@ -97,18 +105,24 @@ async fn p5_a_folder_may_be_made_anew_or_moved_away_and_back_again_and_again() {
         comes_to(&mut client, &tokens[1 - now], 200).await;
         comes_to(&mut client, &tokens[now], 401).await;
     }
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
 async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let folder = gateway.folder();
     let mut client = gateway.h1().await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
     let config = read("jotgate.toml") + "[log]\nsubject = true\n\n";
     let key = second().public_pem();
+    // The same with a remark before it is another file.
+    let [cert, tls_key] =
+        ["certs/tls.crt", "certs/tls.key"].map(|file| "renewed\n".to_owned() + &read(file));
+    let again = "again\n".to_owned() + &cert;
+    let jwks = format!("{{\"keys\": [{}]}}", Signer::new(KeyKind::Ed25519).jwk());
     let inside = |text: &str, what: &str| text.rfind(what).unwrap() + what.len() / 2;
     let halves = [
         ("keys/main.pem", &key, key.len() / 2),
@@ -116,12 +130,16 @@ async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
         ("keys/main.pem", &key, inside(&key, "KEY-----")),
         ("keys/main.pem", &key, inside(&key, "-----BEGIN PUB")),
         ("jotgate.toml", &config, inside(&config, "true")),
+        ("certs/tls.crt", &cert, cert.len() / 2),
+        ("certs/tls.crt", &again, inside(&again, "-----END")),
+        ("certs/tls.key", &tls_key, tls_key.len() / 2),
+        ("keys/more.jwks", &jwks, jwks.len() / 2),
     ];
     let (mut pending, mut generation) = (0, 1);
     for (file, whole, half) in halves {
         println!("{file} at {half}");
-        let mut before = read(file);
-        if file.starts_with("keys") {
+        let mut before = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        if file == "keys/main.pem" {
             before = Signer::rsa().public_pem();
             generation += u32::from(generation > 1);
             fs::write(folder.join(file), &before).unwrap();
@@ -144,6 +162,7 @@ async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
     assert_eq!(ask(&mut client, &new).await, 200);
     let rejected = r#"jotgate_config_reloads_total{outcome="rejected"} 0"#;
     told(&gateway, rejected).await;
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
@@ -154,12 +173,11 @@ async fn p5_a_secret_that_is_empty_or_cut_short_is_waited_for() {
             .map(|n| b'A' + (n * step % 26) as u8)
             .collect::<Vec<u8>>()
     });
-    let gateway = Start::with(&upstream)
+    let (gateway, steady) = Steady::beside(Start::with(&upstream)
         .issuers(
             "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nsecret = \"main.key\"\n",
         )
-        .file("main.key", &old)
-        .start();
+        .file("main.key", &old), Start::start).await;
     let secret = gateway.folder().join("main.key");
     let hmac = |secret: &[u8]| {
         let draft = Draft::good().algorithm(jsonwebtoken::Algorithm::HS256);
@@ -177,11 +195,13 @@ async fn p5_a_secret_that_is_empty_or_cut_short_is_waited_for() {
     fs::write(&secret, &new).unwrap();
     comes_to(&mut client, &hmac(&new), 200).await;
     assert_eq!(ask(&mut client, &hmac(&old)).await, 401);
+    steady.was_unharmed(&gateway).await;
 }
 
-/// Something that stands where the only key file should be.
+/// Something that stands where a file should be.
 type Stand = fn(file: &Path);
 
+/// What, and what comes of it.
 const STANDS: [(&str, Stand, &str); 5] = [
     ("nothing", |_| {}, "pending"),
     (
@@ -206,33 +226,83 @@ const STANDS: [(&str, Stand, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn p6_whatever_stands_in_the_place_of_a_key_the_last_good_one_goes_on() {
+async fn p6_whatever_stands_in_the_place_of_a_file_the_last_good_one_goes_on() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream)
-        .issuers(
-            "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nkeys = \"keys/main.pem\"\n",
-        )
-        .start();
-    let key = gateway.folder().join("keys/main.pem");
+    let start = Start::with(&upstream).issuers(
+        "[issuer.main]\niss = \"https://issuer.test\"\naud = \"api\"\nkeys = \"keys/main.pem\"\n",
+    );
+    let (gateway, steady) = Steady::beside(start, Start::start).await;
     let mut client = gateway.h1().await;
     let good = token(Signer::rsa(), "main");
     let mut outcomes = std::collections::HashMap::from([("pending", 0), ("rejected", 0)]);
-    for (what, stand, outcome) in STANDS {
-        println!("{what}");
-        let away = key.with_extension("away");
-        fs::rename(&key, &away).unwrap();
-        stand(&key);
+    let mut mended = 0;
+    let files = [
+        "keys/main.pem",
+        "certs/tls.crt",
+        "certs/tls.key",
+        "jotgate.toml",
+    ];
+    for (name, (what, stand, outcome)) in files
+        .iter()
+        .flat_map(|file| STANDS.into_iter().map(move |stand| (file, stand)))
+    {
+        println!("{what} for {name}");
+        let file = gateway.folder().join(name);
+        let away = file.with_extension("away");
+        fs::rename(&file, &away).unwrap();
+        stand(&file);
+        // Keys may be in a folder, and may be about to come.
+        let is_folder_of_keys = *name == "keys/main.pem" && file.is_dir();
+        let outcome = if is_folder_of_keys {
+            "pending"
+        } else {
+            outcome
+        };
         let count = outcomes.get_mut(outcome).unwrap();
         *count += 1;
         let line = format!("jotgate_config_reloads_total{{outcome=\"{outcome}\"}} {count}");
         told(&gateway, &line).await;
         assert_eq!(ask(&mut client, &good).await, 200);
-        let _ = fs::remove_file(&key).or_else(|_| fs::remove_dir(&key));
-        fs::rename(&away, &key).unwrap();
+        assert_eq!(ask(&mut gateway.h1().await, &good).await, 200);
+        let _ = fs::remove_file(&file).or_else(|_| fs::remove_dir(&file));
+        fs::rename(&away, &file).unwrap();
+        mended += 1;
+        let line = format!("jotgate_config_reloads_total{{outcome=\"unchanged\"}} {mended}");
+        told(&gateway, &line).await;
         told(&gateway, "jotgate_config_last_reload_successful 1").await;
     }
-    fs::write(&key, second().public_pem()).unwrap();
+    fs::write(
+        gateway.folder().join("keys/main.pem"),
+        second().public_pem(),
+    )
+    .unwrap();
     comes_to(&mut client, &token(second(), "main"), 200).await;
+    told(&gateway, "jotgate_config_generation 2").await;
+    steady.was_unharmed(&gateway).await;
+}
+
+#[tokio::test]
+async fn p6_a_folder_that_is_emptied_or_taken_away_leaves_the_last_good_keys() {
+    let upstream = Upstream::start().await;
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
+    let keys = gateway.folder().join("keys");
+    let mut client = gateway.h1().await;
+    let good = token(Signer::rsa(), "main");
+    let empty: Stand = |keys| fs::create_dir(keys).unwrap();
+    let gone: Stand = |_| {};
+    for (number, stand) in [empty, gone].into_iter().enumerate() {
+        fs::rename(&keys, keys.with_extension("away")).unwrap();
+        stand(&keys);
+        let pending = number + 1;
+        let line = format!("jotgate_config_reloads_total{{outcome=\"pending\"}} {pending}");
+        told(&gateway, &line).await;
+        assert_eq!(ask(&mut client, &good).await, 200);
+        let _ = fs::remove_dir(&keys);
+        fs::rename(keys.with_extension("away"), &keys).unwrap();
+        let line = format!("jotgate_config_reloads_total{{outcome=\"unchanged\"}} {pending}");
+        told(&gateway, &line).await;
+    }
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
@@ -243,7 +313,8 @@ async fn a_folder_that_one_comes_to_by_two_names_is_watched_for_both() {
     // The key is a link into the folder of the configuration.
     fs::rename(folder.join("keys/main.pem"), folder.join("shared.pem")).unwrap();
     symlink("../shared.pem", folder.join("keys/main.pem")).unwrap();
-    let gateway = start.extra("[reload]\npoll = \"1h\"\n").start();
+    let (gateway, steady) =
+        Steady::beside(start.extra("[reload]\npoll = \"1h\"\n"), Start::start).await;
     let mut client = gateway.h1().await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
     assert_eq!(ask(&mut client, &old).await, 200);
@@ -254,6 +325,7 @@ async fn a_folder_that_one_comes_to_by_two_names_is_watched_for_both() {
     fs::write(&config, text.replace("/public/", "/open/")).unwrap();
     told(&gateway, "jotgate_config_generation 3").await;
     assert_eq!(client.get("/open/x", &[]).await.status, 200);
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
@@ -265,7 +337,8 @@ async fn p5_a_folder_by_a_link_may_be_led_elsewhere_again_and_again() {
     fs::create_dir(folder.join("v1")).unwrap();
     second().write_public(&folder.join("v1/main.pem"));
     symlink("v0", folder.join("keys")).unwrap();
-    let gateway = start.extra("[reload]\npoll = \"1h\"\n").start();
+    let (gateway, steady) =
+        Steady::beside(start.extra("[reload]\npoll = \"1h\"\n"), Start::start).await;
     let mut client = gateway.h1().await;
     let tokens = [Signer::rsa(), second()].map(|signer| token(signer, "main"));
     assert_eq!(ask(&mut client, &tokens[0]).await, 200);
@@ -278,6 +351,7 @@ async fn p5_a_folder_by_a_link_may_be_led_elsewhere_again_and_again() {
     // And what is in there now is watched.
     fs::write(folder.join("v1/main.pem"), Signer::rsa().public_pem()).unwrap();
     comes_to(&mut client, &tokens[0], 200).await;
+    steady.was_unharmed(&gateway).await;
 }
 
 fn mode(path: &Path, mode: u32) {
@@ -285,31 +359,44 @@ fn mode(path: &Path, mode: u32) {
 }
 
 #[tokio::test]
-async fn p6_a_key_that_may_not_be_read_any_more_stays_in_force() {
+async fn p6_what_may_not_be_read_any_more_stays_in_force() {
     let upstream = Upstream::start().await;
     let start = Start::with(&upstream);
     let folder = start.folder().to_owned();
-    let key = folder.join("keys/main.pem");
     mode(&folder, 0o755);
-    let process = Process::start_as_nobody(start);
+    let (process, steady) = Steady::beside(start, Process::start_as_nobody).await;
     let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
     let good = token(Signer::rsa(), "main");
     assert_eq!(ask(&mut client, &good).await, 200);
-    mode(&key, 0);
-    let error = process.wait_for("not applied");
-    assert!(error.contains("ermission denied"), "{error}");
-    assert_eq!(ask(&mut client, &good).await, 200);
-    mode(&key, 0o644);
-    process.wait_for("the files are as they were");
-    assert_eq!(ask(&mut client, &good).await, 200);
+    for name in [
+        "keys/main.pem",
+        "keys",
+        "certs/tls.crt",
+        "certs",
+        "jotgate.toml",
+    ] {
+        println!("{name}");
+        let path = folder.join(name);
+        let before = fs::metadata(&path).unwrap().permissions();
+        mode(&path, 0);
+        let error = process.wait_for("not applied");
+        assert!(error.contains("ermission denied"), "{error}");
+        assert_eq!(ask(&mut client, &good).await, 200);
+        fs::set_permissions(&path, before).unwrap();
+        process.wait_for("the files are as they were");
+        assert_eq!(ask(&mut client, &good).await, 200);
+    }
+    steady.was_unharmed(&process).await;
 }
 
 #[tokio::test]
 async fn p6_a_disk_that_is_full_leaves_the_last_good_key_until_there_is_room() {
     let upstream = Upstream::start().await;
-    let Some((process, keys)) = Process::start_with_small_disk(Start::with(&upstream), 32) else {
+    let (start, steady) = Steady::prepare(Start::with(&upstream)).await;
+    let Some((process, keys)) = Process::start_with_small_disk(start, 32) else {
         return println!("skipped: this system lets nobody mount a disk of their own");
     };
+    let steady = steady.begin(&process).await;
     let key = keys.join("main.pem");
     let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
@@ -332,4 +419,5 @@ async fn p6_a_disk_that_is_full_leaves_the_last_good_key_until_there_is_room() {
     fs::write(&key, &padded).unwrap();
     comes_to(&mut client, &new, 200).await;
     assert_eq!(ask(&mut client, &old).await, 401);
+    steady.was_unharmed(&process).await;
 }

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use jsonwebtoken::Algorithm;
 
-use crate::harness::{Authority, Draft, H1, Signer, Start, TestGateway, TlsFront, Upstream};
+use crate::harness::{
+    Authority, Draft, H1, Signer, Start, Steady, TestGateway, TlsFront, Upstream,
+};
 use crate::reload::{second, token, told};
 
 /// What changes: names of files below `files`, and what is in them then.
@@ -147,7 +149,7 @@ fn mount(files: &Path) {
 /// Changes one kind of file after the other and back again. After each change it is the new one
 /// alone that counts, and all others are as they were.
 async fn there_and_back(is_mounted: bool, idiom: Idiom) {
-    let (world, gateway) = World::start(is_mounted).await;
+    let (world, gateway, steady) = World::start(is_mounted).await;
     let files = gateway.folder().join("files");
     let mut versions = [0; KINDS.len()];
     let mut generation = 1;
@@ -162,6 +164,7 @@ async fn there_and_back(is_mounted: bool, idiom: Idiom) {
             world.check(&gateway, versions).await;
         }
     }
+    steady.was_unharmed(&gateway).await;
 }
 
 /// What a file is for.
@@ -200,7 +203,7 @@ struct World {
 }
 
 impl World {
-    async fn start(is_mounted: bool) -> (Self, TestGateway) {
+    async fn start(is_mounted: bool) -> (Self, TestGateway, Steady) {
         let upstream = Upstream::start().await;
         let upstreams = [Authority::new(), Authority::new()];
         let clients = [Authority::new(), Authority::new()];
@@ -209,6 +212,7 @@ impl World {
         };
         let fronts = [front(None).await, front(Some(&clients[0])).await];
         let start = Start::routes(&routes(&upstream, &fronts)).issuers(ISSUERS);
+        let (start, steady) = Steady::prepare(start).await;
         let folder = start.folder().to_owned();
         fs::create_dir(folder.join("files")).unwrap();
         symlink("files/jotgate.toml", folder.join("jotgate.toml")).unwrap();
@@ -236,7 +240,9 @@ impl World {
         if is_mounted {
             mount(&folder.join("files"));
         }
-        (world, start.start())
+        let gateway = start.start();
+        let steady = steady.begin(&gateway).await;
+        (world, gateway, steady)
     }
 
     /// The files of a kind, in one of their versions.

@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod redirect;
 mod reload;
 mod request_id;
+mod resumption;
 mod rotation;
 mod schema;
 mod series;

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jotgate::crypto::KeyKind;
-use rustls::HandshakeKind;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::harness::{
-    Authority, Draft, H1, PATIENCE, Process, Signer, Stage, Start, TestGateway, Upstream, connector,
+    Authority, Draft, H1, PATIENCE, Process, Signer, Stage, Start, Steady, TestGateway, Upstream,
+    generation, now,
 };
 
 /// The status of one request with this token on a connection that has been open all along.
@@ -57,7 +56,7 @@ pub(crate) fn second() -> &'static Signer {
 #[tokio::test]
 async fn p1_a_key_that_is_added_is_good_and_one_that_is_removed_is_not() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let keys = gateway.folder().join("keys");
     let mut client = gateway.h1().await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "second"));
@@ -79,12 +78,13 @@ async fn p1_a_key_that_is_added_is_good_and_one_that_is_removed_is_not() {
         r#"jotgate_config_reloads_total{outcome="applied"} 2"#,
     )
     .await;
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
 async fn a_route_that_is_added_is_there_and_one_that_is_removed_is_not() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let mut client = gateway.h1().await;
     assert_eq!(client.get("/more/x", &[]).await.status, 404);
     let file = gateway.folder().join("jotgate.toml");
@@ -111,12 +111,13 @@ async fn a_route_that_is_added_is_there_and_one_that_is_removed_is_not() {
         .map(|event| event["generation"].as_u64().unwrap())
         .collect();
     assert_eq!(generations, [1, 2, 2, 3, 3]);
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
 async fn p4_whatever_is_wrong_the_last_good_state_goes_on_and_what_is_mended_is_taken() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let folder = gateway.folder().to_owned();
     let config = fs::read_to_string(folder.join("jotgate.toml")).unwrap();
     let mut client = gateway.h1().await;
@@ -160,12 +161,13 @@ async fn p4_whatever_is_wrong_the_last_good_state_goes_on_and_what_is_mended_is_
     }
     second().write_public(&folder.join("keys/second.pem"));
     comes_to(&mut client, &token(second(), "second"), 200).await;
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
 async fn p8_a_certificate_waits_for_its_key() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let certs = gateway.folder().join("certs");
     let other = Authority::new();
     let (cert, key) = other.leaf(&["localhost"]);
@@ -190,12 +192,43 @@ async fn p8_a_certificate_waits_for_its_key() {
     assert!(connects_with(other.pem()).await.is_some());
     assert!(connects_with(gateway.authority()).await.is_none());
     assert_eq!(before.get("/public/x", &[]).await.status, 200);
+    steady.was_unharmed(&gateway).await;
+}
+
+#[tokio::test]
+async fn what_was_renewed_is_told_with_its_end_and_when_it_came() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let mut operator = H1::plain(gateway.admin()).await;
+    let mut metric = async |name: &str| {
+        let text = operator.get("/metrics", &[]).await.text();
+        let (_, after) = text.split_once(&format!("\n{name} ")).unwrap();
+        after.lines().next().unwrap().parse::<u64>().unwrap()
+    };
+    let end = "jotgate_certificate_expiry_seconds{name=\"localhost\"}";
+    let came = "jotgate_config_last_reload_success_timestamp_seconds";
+    let begun = metric(came).await;
+    let rejected = "nonsense";
+    let certs = gateway.folder().join("certs");
+    let (cert, key) = Authority::new().leaf_until(&["localhost"], 2100);
+    fs::write(certs.join("tls.crt"), rejected).unwrap();
+    told(&gateway, "jotgate_config_last_reload_successful 0").await;
+    assert_eq!(metric(came).await, begun);
+    // Times are told in seconds, and this is to be another one.
+    while now() <= begun {
+        tokio::task::yield_now().await;
+    }
+    fs::write(certs.join("tls.key"), key).unwrap();
+    fs::write(certs.join("tls.crt"), cert).unwrap();
+    told(&gateway, "jotgate_config_generation 2").await;
+    assert_eq!(metric(end).await, 4_102_444_800);
+    assert!((begun + 1..=now()).contains(&metric(came).await));
 }
 
 #[tokio::test]
 async fn what_changes_nothing_is_no_reload() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let key = gateway.folder().join("keys/main.pem");
     let bytes = fs::read(&key).unwrap();
     for _ in 0..20 {
@@ -228,12 +261,13 @@ async fn what_changes_nothing_is_no_reload() {
         r#"jotgate_config_reloads_total{outcome="applied"} 0"#,
     )
     .await;
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
 async fn p7_many_changes_at_once_are_few_reloads() {
     let upstream = Upstream::start().await;
-    let gateway = Start::with(&upstream).start();
+    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
     let keys = gateway.folder().join("keys");
     let last = Signer::new(KeyKind::Ed25519);
     let begun = Instant::now();
@@ -253,18 +287,19 @@ async fn p7_many_changes_at_once_are_few_reloads() {
         .signed_by(&last);
     comes_to(&mut client, &good, 200).await;
     let most = 2 + begun.elapsed().as_millis() / 200;
-    let event = gateway.log_text();
-    let last = event.lines().last().unwrap();
-    let last: serde_json::Value = serde_json::from_str(last).unwrap();
-    let reloads = u128::from(last["generation"].as_u64().unwrap()) - 1;
-    assert!(reloads <= most, "{reloads} reloads, at most {most}");
+    let reloads = generation(&mut H1::plain(gateway.admin()).await).await - 1;
+    assert!(
+        u128::from(reloads) <= most,
+        "{reloads} reloads, at most {most}"
+    );
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
 async fn what_waits_for_a_restart_is_named_and_everything_else_is_applied() {
     let upstream = Upstream::start().await;
     let start = Start::with(&upstream).extra("[server]\nworkers = 1\n");
-    let process = Process::start(start, "info");
+    let (process, steady) = Steady::beside(start, |start| Process::start(start, "info")).await;
     let file = process.folder().join("jotgate.toml");
     let text = fs::read_to_string(&file).unwrap();
     let text = text
@@ -281,12 +316,16 @@ async fn what_waits_for_a_restart_is_named_and_everything_else_is_applied() {
     assert!(restart.contains("[server] workers"), "{restart}");
     let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
     assert_eq!(connect.await.get("/open/x", &[]).await.status, 200);
+    steady.was_unharmed(&process).await;
 }
 
 #[tokio::test]
 async fn a_reload_that_fails_says_what_is_wrong_and_where() {
     let upstream = Upstream::start().await;
-    let process = Process::start(Start::with(&upstream), "info");
+    let (process, steady) = Steady::beside(Start::with(&upstream), |start| {
+        Process::start(start, "info")
+    })
+    .await;
     let key = process.folder().join("keys/main.pem");
     let bytes = fs::read(&key).unwrap();
     fs::write(&key, "nonsense").unwrap();
@@ -299,16 +338,21 @@ async fn a_reload_that_fails_says_what_is_wrong_and_where() {
     assert!(waits.contains("no END line"), "{waits}");
     fs::write(&key, bytes).unwrap();
     process.wait_for("the files are as they were");
+    steady.was_unharmed(&process).await;
 }
 
 #[tokio::test]
 async fn a_hangup_is_a_wish_to_look_and_no_end() {
     let upstream = Upstream::start().await;
-    let process = Process::start(Start::with(&upstream), "info");
+    let (process, steady) = Steady::beside(Start::with(&upstream), |start| {
+        Process::start(start, "info")
+    })
+    .await;
     process.signal("HUP");
     process.wait_for("nothing has changed");
     let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
     assert_eq!(connect.await.get("/public/x", &[]).await.status, 200);
+    steady.was_unharmed(&process).await;
 }
 
 /// The key's file by another name: of what is written there nobody has word.
@@ -324,12 +368,13 @@ async fn what_the_file_system_does_not_tell_is_found_out_in_time() {
     let upstream = Upstream::start().await;
     let start = Start::with(&upstream).extra("[reload]\npoll = \"1s\"\n");
     let key = unwatched(start.folder());
-    let gateway = start.start();
+    let (gateway, steady) = Steady::beside(start, Start::start).await;
     let mut client = gateway.h1().await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
     assert_eq!(ask(&mut client, &old).await, 200);
     fs::write(&key, second().public_pem()).unwrap();
     comes_to(&mut client, &new, 200).await;
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
@@ -337,7 +382,7 @@ async fn what_the_file_system_does_not_tell_is_found_by_a_hangup() {
     let upstream = Upstream::start().await;
     let start = Start::with(&upstream).extra("[reload]\npoll = \"1h\"\n");
     let key = unwatched(start.folder());
-    let process = Process::start(start, "info");
+    let (process, steady) = Steady::beside(start, |start| Process::start(start, "info")).await;
     let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
     assert_eq!(ask(&mut client, &old).await, 200);
@@ -346,39 +391,13 @@ async fn what_the_file_system_does_not_tell_is_found_by_a_hangup() {
     process.wait_for("configuration applied");
     assert_eq!(ask(&mut client, &new).await, 200);
     assert_eq!(ask(&mut client, &old).await, 401);
-}
-
-#[tokio::test]
-async fn a_session_is_resumed_after_the_certificate_was_renewed() {
-    let upstream = Upstream::start().await;
-    let authority = Authority::new();
-    let (cert, key) = authority.leaf(&["localhost"]);
-    let gateway = Start::with(&upstream)
-        .file("certs/tls.crt", cert)
-        .file("certs/tls.key", key)
-        .start();
-    let connector = connector(authority.pem(), &[b"http/1.1"]);
-    let connect = async || {
-        let stream = TcpStream::connect(gateway.https()).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut client = H1::over(connector.connect(name, stream).await.unwrap());
-        // The ticket comes with the first answer.
-        assert_eq!(client.get("/public/x", &[]).await.status, 200);
-        client.stream.get_ref().1.handshake_kind()
-    };
-    assert_eq!(connect().await, Some(HandshakeKind::Full));
-    assert_eq!(connect().await, Some(HandshakeKind::Resumed));
-    let (cert, key) = authority.leaf(&["localhost"]);
-    fs::write(gateway.folder().join("certs/tls.key"), key).unwrap();
-    fs::write(gateway.folder().join("certs/tls.crt"), cert).unwrap();
-    told(&gateway, "jotgate_config_generation 2").await;
-    assert_eq!(connect().await, Some(HandshakeKind::Resumed));
+    steady.was_unharmed(&process).await;
 }
 
 #[tokio::test]
 async fn p2_a_request_in_flight_ends_on_the_route_that_it_came_by() {
     let upstream = Stage::open().await;
-    let gateway = Start::to(&upstream.url()).start();
+    let (gateway, steady) = Steady::beside(Start::to(&upstream.url()), Start::start).await;
     let mut client = gateway.h1().await;
     client
         .send("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -397,6 +416,7 @@ async fn p2_a_request_in_flight_ends_on_the_route_that_it_came_by() {
     // Nobody will need the connection again.
     assert!(line.is_closed().await);
     assert_eq!(client.get("/public/x", &[]).await.status, 502);
+    steady.was_unharmed(&gateway).await;
 }
 
 #[tokio::test]
@@ -425,7 +445,9 @@ async fn p8_what_is_waited_for_is_an_error_after_half_a_minute() {
         "{:?}",
         begun.elapsed()
     );
-    assert!(metrics().await.contains(&format!("{good}0\n")));
+    // It is counted as soon as it has been said.
+    let counted = async { while !metrics().await.contains(&format!("{good}0\n")) {} };
+    timeout(PATIENCE, counted).await.expect("no metric of it");
     fs::write(process.folder().join("certs/tls.crt"), before).unwrap();
     process.wait_for("the files are as they were");
 }

@@ -78,12 +78,15 @@ pub(crate) fn list(folder: &Path) -> Result<Listing, Fault> {
     Ok(listing)
 }
 
-/// The problem of a folder without key files.
+/// The problem of a folder without key files; they may have been removed to come back.
 pub(super) fn no_key_files() -> Fault {
-    Fault::new("the folder holds no key files").hint(format!(
+    let hint = format!(
         "put public keys there, as *.{}; `jotgate keys generate` makes a pair",
         ENDINGS.join(" *.")
-    ))
+    );
+    Fault::new("the folder holds no key files")
+        .hint(hint)
+        .unsettled()
 }
 
 fn is_key_file_name(path: &Path) -> bool {

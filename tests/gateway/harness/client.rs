@@ -289,10 +289,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> H1<S> {
 
 /// A new HTTP/2 connection.
 pub async fn h2_client(gateway: &TestGateway) -> http2::SendRequest<Full<Bytes>> {
-    let stream = TcpStream::connect(gateway.https()).await.unwrap();
+    h2_connect_to(gateway.https(), gateway.authority()).await
+}
+
+/// A new HTTP/2 connection to this address, trusting this authority.
+pub async fn h2_connect_to(
+    address: SocketAddr,
+    authority: &str,
+) -> http2::SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = tls(gateway, &[b"h2"]).connect(name, stream).await.unwrap();
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+    let connect = connector(authority, &[b"h2"]).connect(name, stream);
+    let stream = TokioIo::new(connect.await.unwrap());
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream)
         .await
         .unwrap();
     tokio::spawn(connection);

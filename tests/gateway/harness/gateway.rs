@@ -10,7 +10,9 @@ use jotgate::cli::run;
 use jotgate::clock::Clock;
 use jotgate::control::{ControlPlane, Resolver};
 use jotgate::server::{Gateway, Inherited, Surroundings};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -55,11 +57,22 @@ impl Authority {
         &self.pem
     }
 
+    /// The same, as clients want it.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()
+    }
+
     /// A certificate for these names, and its key.
     pub fn leaf(&self, names: &[&str]) -> (String, String) {
+        self.leaf_until(names, 4096)
+    }
+
+    /// One that is good until the first day of a year.
+    pub fn leaf_until(&self, names: &[&str], year: i32) -> (String, String) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let leaf = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
         let cert = params.signed_by(&leaf, &self.issuer).unwrap().pem();
         (cert, leaf.serialize_pem())
     }
@@ -288,7 +301,8 @@ impl TestGateway {
         H1::connect(self, Some("localhost")).await
     }
 
-    /// The access events that have been written, once there are this many.
+    /// The access events that have been written, once there are this many, but for those of steady
+    /// traffic.
     pub async fn events(&self, count: usize) -> Vec<Value> {
         loop {
             let changed = self.log.changed.notified();
@@ -336,6 +350,7 @@ impl Log {
         let bytes = self.bytes.lock().unwrap();
         let lines = str::from_utf8(&bytes).unwrap().lines();
         let mut events: Vec<Value> = lines
+            .filter(|line| !line.contains("\"path\":\"/steady/"))
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         events.sort_by_key(|event| event["time"].as_str().unwrap().to_owned());

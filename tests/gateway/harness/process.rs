@@ -239,6 +239,11 @@ impl Process {
         }
     }
 
+    /// Everything that it has written so far, to either stream.
+    pub fn written(&self) -> String {
+        self.written.lock().unwrap().clone()
+    }
+
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
