@@ -6,7 +6,6 @@
     reason = "what is set up here works, or there is nothing to measure"
 )]
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
@@ -291,7 +290,7 @@ impl Pipeline {
             tokio::task::spawn_local(async move {
                 let service = service_fn(|request: Request<Incoming>| {
                     let arrival = Arrival::note(request, &downstream, &worker);
-                    async { Ok::<_, Infallible>(handle(arrival).await) }
+                    Box::pin(handle(arrival, |body| body))
                 });
                 let connection = http1::Builder::new();
                 let _ = connection

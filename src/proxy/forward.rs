@@ -32,7 +32,8 @@ pub(super) struct Switch {
 
 /// An admitted request in the form in which its upstream gets it.
 pub(super) struct Forwarding {
-    request: Request<RequestBody>,
+    /// In a box, so that what waits for the answer is small.
+    request: Box<Request<RequestBody>>,
     route: Arc<Route>,
     permit: Permit,
     upgrade: Option<Upgrade>,
@@ -48,15 +49,16 @@ pub(super) fn begin(
     snapshot: &Snapshot,
     exchange: &Exchange,
 ) -> Forwarding {
+    let request = upstream_request(
+        &admission,
+        parts,
+        body,
+        upgrade.as_ref(),
+        snapshot,
+        exchange,
+    );
     Forwarding {
-        request: upstream_request(
-            &admission,
-            parts,
-            body,
-            upgrade.as_ref(),
-            snapshot,
-            exchange,
-        ),
+        request: Box::new(request),
         route: admission.route,
         permit: admission.permit,
         upgrade,
@@ -72,7 +74,10 @@ impl Forwarding {
     ///
     /// # Cancellation
     /// A client that goes away drops the future, and with it the request upstream.
-    pub(super) async fn answered(self, exchange: &mut Exchange) -> Result<Reply, Rejection> {
+    pub(super) fn answered(
+        self,
+        exchange: &mut Exchange,
+    ) -> impl Future<Output = Result<Reply, Rejection>> {
         let Self {
             request,
             route,
@@ -82,17 +87,19 @@ impl Forwarding {
         } = self;
         let worker = exchange.worker().clone();
         let progress = exchange.progress().clone();
-        let asked = Instant::now();
-        let answer = tokio::select! {
-            answer = worker.pool().send(&permit, &route.target, request) => answer,
-            rejection = too_late(&progress, route.timeout, body_timeout) => return Err(rejection),
-        };
-        let (response, lease) = answer.map_err(|error| {
-            debug!(route = %route.name, why = %chain(&error), "no answer from the upstream");
-            blame(&progress, &error)
-        })?;
-        exchange.upstream_took(asked.elapsed());
-        conclude(response, lease, upgrade)
+        async move {
+            let asked = Instant::now();
+            let answer = tokio::select! {
+                answer = worker.pool().send(&permit, &route.target, request, asked) => answer,
+                rejection = too_late(&progress, asked, route.timeout, body_timeout) => return Err(rejection),
+            };
+            let (response, lease) = answer.map_err(|error| {
+                debug!(route = %route.name, why = %chain(&error), "no answer from the upstream");
+                blame(&progress, &error)
+            })?;
+            exchange.upstream_took(asked.elapsed());
+            conclude(response, lease, upgrade)
+        }
     }
 }
 
@@ -212,7 +219,12 @@ fn has_one_end(head: &http::response::Parts) -> bool {
 /// Resolves when the answer's head is overdue: `timeout` after the request's body last moved, so
 /// that a long upload is no slow upstream; or when the client sends nothing of a body that is
 /// waited for, for `body_timeout`.
-async fn too_late(progress: &Progress, timeout: Duration, body_timeout: Duration) -> Rejection {
+async fn too_late(
+    progress: &Progress,
+    mut now: Instant,
+    timeout: Duration,
+    body_timeout: Duration,
+) -> Rejection {
     loop {
         let is_awaited = progress.state() == State::Awaited;
         let patience = if is_awaited {
@@ -221,9 +233,10 @@ async fn too_late(progress: &Progress, timeout: Duration, body_timeout: Duration
             timeout
         };
         let due = progress.moved() + patience;
-        if due > Instant::now() {
+        if due > now {
             // Whose turn it is may change in the meantime, and with it the patience.
-            sleep_until(due.min(Instant::now() + body_timeout)).await;
+            sleep_until(due.min(now + body_timeout)).await;
+            now = Instant::now();
         } else if is_awaited {
             return Rejection::BodyTimeout;
         } else {

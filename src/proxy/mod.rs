@@ -18,7 +18,7 @@ mod upgrade;
 mod websocket;
 mod worker;
 
-use std::future::Future;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -40,7 +40,7 @@ use crate::snapshot::Current;
 
 use admit::{Admitted, admit};
 use exchange::Exchange;
-use forward::Switch;
+use forward::{Forwarding, Switch};
 use rejection::Rejection;
 use upgrade::Upgrade;
 
@@ -86,33 +86,40 @@ impl Arrival {
     }
 }
 
-/// Answers one request, whatever it is.
+/// Answers one request, whatever it is, with a body that is wrapped once more.
 ///
 /// Admit, forward, one access event: the event is written when the last byte of the answer has
 /// been handed over, or when the client has gone. It cannot fail: a refusal, a broken upstream
 /// and a panic are answers too.
-pub async fn handle(arrival: Arrival) -> Response<ResponseBody> {
+pub fn handle<B>(
+    arrival: Arrival,
+    wrap: impl Fn(ResponseBody) -> B,
+) -> impl Future<Output = Result<Response<B>, Infallible>> {
+    // Taken apart outside: a future keeps the room for what it was given.
     let Arrival {
         mut parts,
         body,
         mut exchange,
         snapshot,
     } = arrival;
-    let outcome = {
-        let responding = pin!(respond(&mut parts, body, snapshot, &mut exchange));
-        contain_panics(responding).await
-    };
-    match outcome {
-        Some(Ok(Reply::Answer(response))) => exchange.answer(response),
-        Some(Ok(Reply::Switch(head, switch))) => {
-            let client = parts.extensions.remove();
-            tunnel::open(head, *switch, client, exchange)
-        }
-        Some(Err(rejection)) => exchange.refuse(&rejection),
-        None => {
-            exchange.worker().metrics().count_panic();
-            exchange.refuse(&Rejection::Panicked)
-        }
+    async move {
+        let outcome = {
+            let responding = pin!(respond(&mut parts, body, snapshot, &mut exchange));
+            contain_panics(responding).await
+        };
+        let response = match outcome {
+            Some(Ok(Reply::Answer(response))) => exchange.answer(response),
+            Some(Ok(Reply::Switch(head, switch))) => {
+                let client = parts.extensions.remove();
+                tunnel::open(head, *switch, client, exchange)
+            }
+            Some(Err(rejection)) => exchange.refuse(&rejection),
+            None => {
+                exchange.worker().metrics().count_panic();
+                exchange.refuse(&Rejection::Panicked)
+            }
+        };
+        Ok(response.map(wrap))
     }
 }
 
@@ -152,10 +159,34 @@ async fn respond(
     snapshot: Current,
     exchange: &mut Exchange,
 ) -> Result<Reply, Rejection> {
+    match judge(parts, body, snapshot, exchange)? {
+        Judged::Forward(forwarding) => forwarding.answered(exchange).await,
+        Judged::Reply(reply) => Ok(*reply),
+    }
+}
+
+/// What a request may have.
+enum Judged {
+    /// An answer from its upstream.
+    Forward(Forwarding),
+    /// One of ours.
+    Reply(Box<Reply>),
+}
+
+/// Decides about a request, by a snapshot that goes before what may take long.
+fn judge(
+    parts: &mut Parts,
+    body: Incoming,
+    snapshot: Current,
+    exchange: &mut Exchange,
+) -> Result<Judged, Rejection> {
     let upgrade = Upgrade::wanted(parts, &body);
     let admission = match admit(parts, &body, &snapshot, exchange)? {
         Admitted::Forward(admission) => admission,
-        Admitted::Server => return Ok(Reply::Answer(server_options())),
+        Admitted::Server => {
+            let reply = Reply::Answer(server_options());
+            return Ok(Judged::Reply(Box::new(reply)));
+        }
     };
     let upgrade = match upgrade {
         upgrade if admission.route.upgrade => upgrade,
@@ -164,9 +195,7 @@ async fn respond(
         Some(Upgrade::ExtendedConnect(_)) => return Err(Rejection::UpgradeNotEnabled),
     };
     let forwarding = forward::begin(admission, parts, body, upgrade, &snapshot, exchange);
-    // From here on it may take long.
-    drop(snapshot);
-    forwarding.answered(exchange).await
+    Ok(Judged::Forward(forwarding))
 }
 
 /// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7), which is us.

@@ -70,18 +70,25 @@ impl Answer {
     }
 }
 
+/// The answer, once it is there.
+///
+/// In a box: hyper and tokio move it some five times before it runs, and keep the room for it as
+/// long as the answer's body lasts; and the stream can be taken back from an HTTP/1 connection
+/// that is not pinned.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>>>>;
+
 impl Request {
-    pub(super) async fn answer(self) -> Result<Response<AnswerBody>, Infallible> {
-        Ok(match self {
-            Self::Forward(arrival) => proxy::handle(arrival).await.map(AnswerBody::Proxy),
-            Self::Redirect(arrival) => arrival.redirect().map(AnswerBody::Proxy),
-            Self::Answered(answer) => answer.map(AnswerBody::Admin),
-        })
+    pub(super) fn answer(self) -> Answering {
+        match self {
+            Self::Forward(arrival) => Box::pin(proxy::handle(arrival, AnswerBody::Proxy)),
+            Self::Redirect(arrival) => at_once(arrival.redirect().map(AnswerBody::Proxy)),
+            Self::Answered(answer) => at_once(answer.map(AnswerBody::Admin)),
+        }
     }
 
     /// For a request whose head has lines that end with LF alone.
-    pub(super) fn refuse_bare_line_feeds(self) -> Result<Response<AnswerBody>, Infallible> {
-        Ok(match self {
+    pub(super) fn refuse_bare_line_feeds(self) -> Answering {
+        at_once(match self {
             Self::Forward(arrival) | Self::Redirect(arrival) => {
                 arrival.refuse_bare_line_feeds().map(AnswerBody::Proxy)
             }
@@ -89,6 +96,10 @@ impl Request {
             Self::Answered(answer) => answer.map(AnswerBody::Admin),
         })
     }
+}
+
+fn at_once(answer: Response<AnswerBody>) -> Answering {
+    Box::pin(std::future::ready(Ok(answer)))
 }
 
 /// An answer's body.

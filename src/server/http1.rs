@@ -133,13 +133,10 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         let line_ends = activity.head_completed(request.body());
         let request = answer.receive(request, downstream);
-        // Boxed, so that the stream can be taken back from a connection that is not pinned.
-        Box::pin(async move {
-            match line_ends {
-                Some(LineEnds::Crlf) => request.answer().await,
-                Some(LineEnds::Bare) | None => request.refuse_bare_line_feeds(),
-            }
-        })
+        match line_ends {
+            Some(LineEnds::Crlf) => request.answer(),
+            Some(LineEnds::Bare) | None => request.refuse_bare_line_feeds(),
+        }
     });
     let mut connection = builder(heads).serve_connection(io, service);
 

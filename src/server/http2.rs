@@ -33,9 +33,7 @@ where
     let peer = downstream.peer;
     let service = {
         let downstream = downstream.clone();
-        // Boxed, because hyper and tokio move it some five times before it runs, and keep the room
-        // for it as long as the answer's body lasts.
-        service_fn(move |request| Box::pin(answer.receive(request, &downstream).answer()))
+        service_fn(move |request| answer.receive(request, &downstream).answer())
     };
     let activity = Activity::opaque();
     let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));

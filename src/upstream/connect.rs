@@ -79,9 +79,9 @@ impl ConnectError {
 }
 
 impl<B> Connection<B> {
-    /// Whether it can take another request, as far as is known.
-    pub(super) fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && Instant::now() < self.retire_at
+    /// Whether it can take another request now, as far as is known.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && now < self.retire_at
     }
 }
 

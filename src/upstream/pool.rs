@@ -11,6 +11,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub struct Pool<B> {
 
 /// A connection lent to one request.
 pub struct Lease<B> {
-    connection: Connection<B>,
+    connection: Box<Connection<B>>,
     target: Arc<Target>,
     pool: Weak<Pool<B>>,
 }
@@ -64,16 +65,15 @@ pub enum SendError {
 }
 
 /// A connection for a request.
-enum Obtained<B> {
-    /// That has had others. It may have gone without our knowing yet.
-    Used(Connection<B>),
-    /// That has had none.
-    New(Connection<B>),
+struct Obtained<B> {
+    connection: Box<Connection<B>>,
+    /// Whether it has had others. It may have gone without our knowing yet.
+    is_used: bool,
 }
 
 /// What a request that waits may get.
 enum Waited<B> {
-    Connection(Connection<B>),
+    Connection(Box<Connection<B>>),
     Slot(OwnedSemaphorePermit),
 }
 
@@ -103,6 +103,8 @@ where
     /// hyper then hands the request back untouched, it goes out once more, on a new connection;
     /// one of which a byte was sent never does, whatever its method.
     ///
+    /// The request comes in a box, for a future keeps the room for what it was given.
+    ///
     /// # Errors
     /// [`SendError`].
     ///
@@ -112,54 +114,68 @@ where
         self: &Rc<Self>,
         _permit: &Permit,
         target: &Arc<Target>,
-        mut request: Request<B>,
+        mut request: Box<Request<B>>,
+        now: Instant,
     ) -> Result<(Response<Incoming>, Lease<B>), SendError> {
-        let mut connection = match self.with_shelf(target, Shelf::take) {
-            Some(kept) => Obtained::Used(kept),
+        let mut current = match self.with_shelf(target, |shelf| shelf.take(now)) {
+            Some(connection) => Obtained {
+                connection,
+                is_used: true,
+            },
             None => self.obtain(target).await?,
         };
         let mut is_retried = false;
         loop {
-            let is_used = matches!(connection, Obtained::Used(_));
-            let (Obtained::Used(mut current) | Obtained::New(mut current)) = connection;
-            let mut error = match current.sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, self.lease(current, target))),
-                Err(error) => error,
+            let sent = current.connection.sender.try_send_request(*request).await;
+            request = match sent {
+                Ok(response) => return Ok((response, self.lease(current.connection, target))),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if current.is_used && !is_retried => Box::new(unsent),
+                    Some(_) | None => return Err(SendError::Broken(error.into_error())),
+                },
             };
-            match error.take_message() {
-                Some(unsent) if is_used && !is_retried => request = unsent,
-                Some(_) | None => return Err(SendError::Broken(error.into_error())),
-            }
-            drop(current);
             is_retried = true;
             self.metrics.count_upstream_retry();
-            connection = self.obtain(target).await?;
+            // The old one is closed first: there may be room for one only.
+            drop(current);
+            current = self.obtain(target).await?;
         }
     }
 
     /// A connection that is ours alone: a new one, or one that somebody hands on while we wait.
-    async fn obtain(&self, target: &Arc<Target>) -> Result<Obtained<B>, SendError> {
-        let slot = match target.slots().try_take() {
-            Some(slot) => slot,
-            None => match self.wait(target).await? {
-                Waited::Connection(mut connection) => {
-                    // It has just had an answer, and hyper may not be through with that. If it has
-                    // gone in the meantime, sending will tell.
-                    let _ = connection.sender.ready().await;
-                    return Ok(Obtained::Used(connection));
-                }
-                Waited::Slot(slot) => slot,
-            },
-        };
-        let socket = match self.sockets.try_take() {
-            Some(socket) => socket,
-            None => self.wait_for_socket(target.settings().wait).await?,
-        };
-        // Boxed, because it is rare and would make every request's future three times as large.
-        Box::pin(self.connect(target, slot, socket))
-            .await
-            .map(Obtained::New)
-            .map_err(SendError::Unreachable)
+    ///
+    /// Boxed, because it is rare and would make every request's future twice as large.
+    fn obtain<'a>(
+        self: &'a Rc<Self>,
+        target: &'a Arc<Target>,
+    ) -> Pin<Box<dyn Future<Output = Result<Obtained<B>, SendError>> + 'a>> {
+        Box::pin(async move {
+            let slot = match target.slots().try_take() {
+                Some(slot) => slot,
+                None => match self.wait(target).await? {
+                    Waited::Connection(mut connection) => {
+                        // It has just had an answer, and hyper may not be through with that. If it
+                        // has gone in the meantime, sending will tell.
+                        let _ = connection.sender.ready().await;
+                        return Ok(Obtained {
+                            connection,
+                            is_used: true,
+                        });
+                    }
+                    Waited::Slot(slot) => slot,
+                },
+            };
+            let socket = match self.sockets.try_take() {
+                Some(socket) => socket,
+                None => self.wait_for_socket(target.settings().wait).await?,
+            };
+            let connected = self.connect(target, slot, socket).await;
+            let connection = Box::new(connected.map_err(SendError::Unreachable)?);
+            Ok(Obtained {
+                connection,
+                is_used: false,
+            })
+        })
     }
 
     /// A socket of those that all targets share. Connections that nobody uses give way.
@@ -239,7 +255,7 @@ where
         Ok(self.with_shelf(target, |shelf| shelf.addresses.in_turn()))
     }
 
-    fn lease(self: &Rc<Self>, connection: Connection<B>, target: &Arc<Target>) -> Lease<B> {
+    fn lease(self: &Rc<Self>, connection: Box<Connection<B>>, target: &Arc<Target>) -> Lease<B> {
         Lease {
             connection,
             target: target.clone(),

@@ -18,13 +18,13 @@ pub(super) struct Shelf<B> {
     pub(super) addresses: Addresses,
     pub(super) metrics: UpstreamMetrics,
     idle: Vec<Idle<B>>,
-    waiters: VecDeque<oneshot::Sender<Connection<B>>>,
+    waiters: VecDeque<oneshot::Sender<Box<Connection<B>>>>,
     /// Whether the last connection was closed for the sake of another worker.
     is_others_turn: bool,
 }
 
 struct Idle<B> {
-    connection: Connection<B>,
+    connection: Box<Connection<B>>,
     since: Instant,
 }
 
@@ -41,11 +41,11 @@ impl<B> Shelf<B> {
     }
 
     /// The connection that was used last, if it can be used again.
-    pub(super) fn take(&mut self) -> Option<Connection<B>> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<Box<Connection<B>>> {
         let keepalive = self.target.settings().keepalive;
         while let Some(idle) = self.idle.pop() {
-            if idle.since.elapsed() < keepalive
-                && idle.connection.is_usable()
+            if now.duration_since(idle.since) < keepalive
+                && idle.connection.is_usable(now)
                 && self.addresses.include(idle.connection.address)
                 && idle.connection.sender.is_ready()
             {
@@ -60,8 +60,9 @@ impl<B> Shelf<B> {
     /// workers wait as well, so that its slot goes to whoever has waited longest of all.
     ///
     /// Nothing is kept idle while sockets `are_scarce`.
-    pub(super) fn put(&mut self, mut connection: Connection<B>, are_scarce: bool) {
-        if !connection.is_usable() || !self.addresses.include(connection.address) {
+    pub(super) fn put(&mut self, mut connection: Box<Connection<B>>, are_scarce: bool) {
+        let now = Instant::now();
+        if !connection.is_usable(now) || !self.addresses.include(connection.address) {
             return;
         }
         self.waiters.retain(|waiter| !waiter.is_closed());
@@ -79,13 +80,13 @@ impl<B> Shelf<B> {
         if !others_wait && !are_scarce && !self.target.is_retired() {
             self.idle.push(Idle {
                 connection,
-                since: Instant::now(),
+                since: now,
             });
         }
     }
 
     /// Waits for what is [put](Self::put).
-    pub(super) fn wait(&mut self) -> oneshot::Receiver<Connection<B>> {
+    pub(super) fn wait(&mut self) -> oneshot::Receiver<Box<Connection<B>>> {
         let (give, given) = oneshot::channel();
         self.waiters.retain(|waiter| !waiter.is_closed());
         self.waiters.push_back(give);
@@ -99,9 +100,10 @@ impl<B> Shelf<B> {
             .max(self.target.slots().waiting())
             .min(self.idle.len());
         self.idle.drain(..closed);
-        let keepalive = self.target.settings().keepalive;
-        self.idle
-            .retain(|idle| idle.since.elapsed() < keepalive && idle.connection.is_usable());
+        let (keepalive, now) = (self.target.settings().keepalive, Instant::now());
+        self.idle.retain(|idle| {
+            now.duration_since(idle.since) < keepalive && idle.connection.is_usable(now)
+        });
         if self.target.is_retired() {
             self.idle.clear();
         }
