@@ -55,16 +55,21 @@ pub(super) struct Heir {
 }
 
 impl Heir {
-    /// Starts `program`.
+    /// Starts `program` in `directory`, as we were.
     ///
     /// # Errors
     /// [`HandoverError::Start`].
-    pub(super) fn start(program: &Path) -> Result<Self, HandoverError> {
+    pub(super) fn start(program: &Path, directory: &Path) -> Result<Self, HandoverError> {
         let failed = |error| HandoverError::Start(program.to_owned(), error);
         let (link, theirs) = UnixStream::pair().map_err(failed)?;
         let theirs = theirs.into_std().map_err(failed)?;
         theirs.set_nonblocking(false).map_err(failed)?;
-        let between = Command::new(program)
+        let mut between = Command::new(program);
+        // The one that we are in may have been moved away.
+        if directory.is_dir() {
+            between.current_dir(directory).env("PWD", directory);
+        }
+        let between = between
             .args(std::env::args_os().skip(1))
             .env(TAKES_OVER, BETWEEN)
             // What a service manager had meant for us. Its watchdog goes on to watch, whoever it is.
@@ -118,11 +123,18 @@ impl Heir {
 
     /// Tells it that it is not wanted any more. What it has begun to serve it brings to its end.
     pub(super) async fn dismiss(&mut self) {
+        self.say_that_it_is_dismissed();
         if !self.is_ready {
             self.give_up();
         }
-        // Instead of the word that it waits for.
         let _ = self.link.shutdown().await;
+    }
+
+    /// Instead of the word that it waits for. If it hears of nothing but our end, we have died, and
+    /// it serves.
+    fn say_that_it_is_dismissed(&self) {
+        // If it is gone, there is nobody to tell; and there is room for the only byte.
+        let _ = self.link.try_write(&[DISMISSED]);
     }
 
     /// Waits until it has ended.
@@ -155,6 +167,7 @@ impl Heir {
 impl Drop for Heir {
     fn drop(&mut self) {
         if !self.is_ready {
+            self.say_that_it_is_dismissed();
             self.give_up();
         }
     }
@@ -197,6 +210,8 @@ pub(super) const ALL: u8 = b'a';
 pub(super) const READY: u8 = b'r';
 /// The last word: the service manager has been told.
 pub(super) const KNOWN: u8 = b'k';
+/// Comes instead where it is not to serve after all.
+pub(super) const DISMISSED: u8 = b'd';
 
 /// Reading keys and certificates takes moments; a name server that does not answer is not waited
 /// for.

@@ -9,6 +9,7 @@ mod health;
 pub mod keys;
 mod man;
 mod operator;
+mod origin;
 pub mod run;
 mod schema;
 mod service;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use listenfd::ListenFd;
 use tracing::{error, info, warn};
 
 use super::handover::{HandoverError, Heir};
+use super::origin::Origin;
 use super::signals::{Signals, Wish, endure_wishes};
 use super::successor::{Predecessor, Role, Successor};
 use super::{FAILED, UNUSABLE, colored, fail, service};
@@ -48,8 +49,7 @@ pub fn start(
 }
 
 pub(super) fn run(path: &Path) -> ExitCode {
-    // Before somebody puts another program in its place.
-    let program = program();
+    let origin = Origin::of_this_process();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -58,21 +58,22 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Err(error) => return fail(&error, FAILED),
     };
     runtime.block_on(async {
-        let role = endure_wishes().and_then(|()| Role::take(program.as_deref()));
+        let role = endure_wishes().and_then(|()| Role::take(origin.program.as_deref()));
         let successor = match role {
             Ok(Role::First) => None,
             Ok(Role::Successor(successor)) => Some(successor),
             Ok(Role::Between) => return ExitCode::SUCCESS,
             Err(error) => return fail(&error, FAILED),
         };
-        let loaded = match load(path) {
+        let loaded = match load(&origin.directory.join(path)) {
             Ok(loaded) => loaded,
-            Err(error) => return report(&error),
+            // By the path as it was given, as `check` has it.
+            Err(error) => return report(&load(path).err().unwrap_or(error)),
         };
         for problem in loaded.problems.iter() {
             warn!("{}", problem.message);
         }
-        match serve(&loaded, program.as_deref(), successor).await {
+        match serve(&loaded, &origin, successor).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, UNUSABLE),
         }
@@ -98,7 +99,7 @@ pub(super) fn report(error: &LoadError) -> ExitCode {
 
 async fn serve(
     loaded: &Loaded,
-    program: Option<&Path>,
+    origin: &Origin,
     successor: Option<Successor>,
 ) -> Result<(), StartError> {
     // Before the first socket: a signal in between must not kill where it should drain.
@@ -126,7 +127,7 @@ async fn serve(
         service::ready();
         let pulse = gateway.take_pulse();
         tokio::select! {
-            end = serve_on(&gateway, &control, &mut signals, program) => end,
+            end = serve_on(&gateway, &control, &mut signals, Some(origin)) => end,
             never = service::keep_watched(pulse) => match never {},
         }
     } else {
@@ -134,20 +135,6 @@ async fn serve(
     };
     drain(gateway, end, predecessor, &mut signals).await;
     Ok(())
-}
-
-/// The program by the path that it was started by: what that leads to later is what takes over
-/// then. A name without a path is looked for as the shell did.
-fn program() -> Option<PathBuf> {
-    let name = PathBuf::from(std::env::args_os().next()?);
-    if name.components().count() > 1 {
-        return std::path::absolute(name).ok();
-    }
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders)
-        .map(|folder| folder.join(&name))
-        .find(|path| path.is_file());
-    found.or_else(|| std::env::current_exe().ok())
 }
 
 /// The sockets that systemd has opened for us, or another one that speaks as it does
@@ -182,12 +169,12 @@ pub(super) enum End {
 }
 
 /// Waits for a signal that ends it. Until then, SIGHUP is a wish to look at the files, and SIGUSR2
-/// one to let `program` take over.
+/// one to let another process take over.
 pub(super) async fn serve_on(
     gateway: &Gateway,
     control: &ControlPlane,
     signals: &mut Signals,
-    program: Option<&Path>,
+    origin: Option<&Origin>,
 ) -> End {
     loop {
         match signals.next().await {
@@ -196,7 +183,7 @@ pub(super) async fn serve_on(
                 () = reload(control) => {}
                 () = signals.stop() => return End::Stop(None),
             },
-            Wish::Upgrade => match upgrade(gateway, control, signals, program).await {
+            Wish::Upgrade => match upgrade(gateway, control, signals, origin).await {
                 Ok(end) => return end,
                 Err(error) => {
                     let why = error.source().map(ToString::to_string).unwrap_or_default();
@@ -214,19 +201,22 @@ async fn reload(control: &ControlPlane) {
     service::ready();
 }
 
-/// Lets `program` take over. It may be told to stop meanwhile.
+/// Lets the program that stands where this was started from take over. It may be told to stop
+/// meanwhile.
 async fn upgrade(
     gateway: &Gateway,
     control: &ControlPlane,
     signals: &mut Signals,
-    program: Option<&Path>,
+    origin: Option<&Origin>,
 ) -> Result<End, HandoverError> {
     // What ends with the first process of a container is the container.
-    let program = program.filter(|_| std::process::id() != 1);
-    let program = program.ok_or(HandoverError::Unable)?;
+    let origin = origin.filter(|_| std::process::id() != 1);
+    let (program, directory) = origin
+        .and_then(|origin| Some((origin.program.as_deref()?, &origin.directory)))
+        .ok_or(HandoverError::Unable)?;
     info!(program = %program.display(), "starting another process to take over");
     let sockets = gateway.sockets().map_err(HandoverError::Send)?;
-    let mut heir = Heir::start(program)?;
+    let mut heir = Heir::start(program, directory)?;
     let process = {
         let mut outcome = pin!(heir.get_ready(&sockets));
         loop {

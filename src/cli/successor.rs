@@ -9,11 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::handover::{ALL, AT_ONCE, BETWEEN, KNOWN, READY, SUCCESSOR, TAKES_OVER};
+use super::handover::{ALL, AT_ONCE, BETWEEN, DISMISSED, READY, SUCCESSOR, TAKES_OVER};
 
 /// What a process was started for.
 pub(super) enum Role {
@@ -54,8 +55,9 @@ impl Successor {
     fn begin() -> io::Result<Self> {
         let link = rustix::stdio::stdin().try_clone_to_owned()?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        rustix::io::write(&link, &std::process::id().to_le_bytes())?;
-        Ok(Self(link.into()))
+        let link = Self(link.into());
+        link.say(&std::process::id().to_le_bytes())?;
+        Ok(link)
     }
 
     /// The sockets that the other one listens on.
@@ -82,19 +84,27 @@ impl Successor {
         Ok(sockets)
     }
 
+    /// Tells the other one, if it is still there. If it has died, all the more is this one needed.
+    fn say(&self, word: &[u8]) -> io::Result<()> {
+        match rustix::io::write(self.0.as_fd(), word) {
+            Ok(_) | Err(Errno::PIPE) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// From now on the other one is not needed any more. Returns once the service manager has been
     /// told, which would not listen to us before; with nothing if the other one has been told to
     /// stop meanwhile, which is for both.
     ///
     /// # Errors
-    /// The system's, if the other one has gone.
+    /// The system's.
     pub(super) async fn ready(self) -> io::Result<Option<Predecessor>> {
-        rustix::io::write(self.0.as_fd(), &[READY])?;
+        self.say(&[READY])?;
         self.0.set_nonblocking(true)?;
         let mut link = tokio::net::UnixStream::from_std(self.0)?;
-        // It says so at once. If it has no word for us it has gone, and we were to go with it.
+        // It says so at once.
         let word = timeout(MOMENT, link.read_u8()).await;
-        let is_wanted = matches!(word, Ok(Ok(KNOWN)) | Err(_));
+        let is_wanted = !matches!(word, Ok(Ok(DISMISSED)));
         let predecessor = Predecessor(link);
         Ok(if is_wanted {
             Some(predecessor)

@@ -90,12 +90,12 @@ pub(super) fn run(config: &Path, out: &mut impl Write) -> Result<(), UpgradeErro
     Err(UpgradeError::Failed(old))
 }
 
-/// Whether a process of this number is one of this program, as far as the system tells: who answers
-/// may live in a container, or be anybody.
+/// Whether a process of this number is one of this program, as far as the system tells, whatever
+/// its version is called: who answers may live in a container, or be anybody.
 fn is_ours(process: u32) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{process}/comm"));
     match name {
-        Ok(name) => name.trim_end() == env!("CARGO_PKG_NAME"),
+        Ok(name) => name.starts_with(env!("CARGO_PKG_NAME")),
         // There is no such file on other systems than Linux.
         Err(_) => !Path::new("/proc/self/comm").exists(),
     }

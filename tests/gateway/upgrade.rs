@@ -285,7 +285,11 @@ async fn the_successor_may_have_more_workers_or_fewer() {
 #[tokio::test]
 async fn the_command_waits_until_another_process_answers() {
     let upstream = Upstream::start().await;
-    let process = Process::start(start(&upstream, 1), "info");
+    let start = start(&upstream, 1);
+    // Whatever the version is called.
+    let program = start.folder().join("jotgate-1.2.3");
+    symlink(JOTGATE, &program).unwrap();
+    let process = Process::start_from(&program, start);
     let first = process_of(&process).await.unwrap();
     let config = process.folder().join("jotgate.toml");
     let output = upgrade(&config).await;
@@ -528,6 +532,38 @@ async fn a_stop_that_meets_the_moment_of_taking_over_is_for_both() {
     let written = process.end();
     assert!(!written.contains("ended at once"), "{written}");
     assert!(!written.contains("has taken over"), "{written}");
+}
+
+#[tokio::test]
+async fn p10_the_new_process_serves_if_the_old_one_dies_before_it_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let (link, gate) = (folder.path().join("jotgate"), folder.path().join("gate"));
+    let made = std::process::Command::new("mkfifo").arg(&gate).status();
+    assert!(made.unwrap().success());
+    symlink(JOTGATE, &link).unwrap();
+    let upstream = Upstream::start().await;
+    let mut process = Process::start_from(&link, start(&upstream, 1));
+    let gate = gate.display();
+    let script = format!("echo waits >&2; read word <{gate}; exec {JOTGATE} \"$@\"");
+    replace(&link, &script);
+    process.signal("USR2");
+    process.wait_for("waits");
+    // It has the sockets; whoever connects meanwhile is served by it.
+    process.kill();
+    let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+    let asked = async { connect.await.get("/public/x", &[]).await.status };
+    let opened = async {
+        let go = format!("echo go >{gate}");
+        let told = tokio::process::Command::new("sh")
+            .args(["-c", &go])
+            .status();
+        assert!(told.await.unwrap().success());
+    };
+    let (status, ()) = tokio::join!(asked, opened);
+    assert_eq!(status, 200);
+    let successor = process_of(&process).await.unwrap();
+    process.signal_to(successor, "TERM");
+    is_gone(successor).await;
 }
 
 #[tokio::test]
