@@ -23,19 +23,27 @@ pub(super) struct Inputs {
 }
 
 /// All that they contain, in brief. Two are the same if that is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    paths: BTreeMap<PathBuf, Digest>,
+    paths: BTreeMap<PathBuf, Seen>,
     system_authorities: Option<Digest>,
+}
+
+/// What was there. It is the same if its contents are.
+#[derive(Debug, Clone)]
+struct Seen {
+    contents: Digest,
     /// When the files were last touched, and which they were.
     touched: Digest,
 }
 
-impl PartialEq for Fingerprint {
+impl PartialEq for Seen {
     fn eq(&self, other: &Self) -> bool {
-        self.paths == other.paths && self.agrees_about_the_system(other)
+        self.contents == other.contents
     }
 }
+
+impl Eq for Seen {}
 
 type Digest = [u8; 32];
 
@@ -76,12 +84,10 @@ impl Inputs {
 
     /// What is there now. What cannot be read is part of it, as something that cannot be read.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let mut touched = Vec::new();
         let paths = self.paths.iter();
-        let paths = paths.map(|path| (path.clone(), digest(path, &mut touched)));
+        let paths = paths.map(|path| (path.clone(), Seen::of(path)));
         Fingerprint {
             paths: paths.collect(),
-            touched: crypto::sha256(&touched),
             system_authorities: self
                 .system_authorities
                 .then(|| SystemAuthorities::load().digest()),
@@ -90,9 +96,19 @@ impl Inputs {
 }
 
 impl Fingerprint {
-    /// Whether nobody has touched anything between that one and this, even to leave it as it was.
-    pub(super) fn is_untouched_since(&self, earlier: &Self) -> bool {
-        self == earlier && self.touched == earlier.touched
+    /// What of this somebody has touched since that one was taken, even to leave it as it was.
+    pub(super) fn touched_since(&self, earlier: &Self) -> BTreeSet<PathBuf> {
+        let touched = self.paths.iter().filter(|(path, seen)| {
+            let before = earlier.paths.get(*path);
+            before.is_none_or(|before| before != *seen || before.touched != seen.touched)
+        });
+        touched.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// The same without these, of which nothing is known then: it is the same as none of them all.
+    pub(super) fn without(mut self, paths: &BTreeSet<PathBuf>) -> Self {
+        self.paths.retain(|path, _| !paths.contains(path));
+        self
     }
 
     /// Whether there is no difference as far as the authorities of the system go.
@@ -120,21 +136,26 @@ fn whole(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Of a file, or of a folder's key files; and notes when they were touched.
-fn digest(path: &Path, touched: &mut Vec<u8>) -> Digest {
-    let mut all = Vec::new();
-    let mut add_entry = |all: &mut Vec<u8>, path: &Path| {
-        add_entry(all, path);
-        add_stamp(touched, path);
-    };
-    add_entry(&mut all, path);
-    if path.is_dir() {
-        match source::list_key_files(path) {
-            Ok(listing) => listing.files.iter().for_each(|f| add_entry(&mut all, f)),
-            Err(_) => all.push(b'!'),
+impl Seen {
+    /// Of a file, or of a folder's key files.
+    fn of(path: &Path) -> Self {
+        let (mut contents, mut touched) = (Vec::new(), Vec::new());
+        let mut add = |path: &Path| {
+            add_entry(&mut contents, path);
+            add_stamp(&mut touched, path);
+        };
+        add(path);
+        if path.is_dir() {
+            match source::list_key_files(path) {
+                Ok(listing) => listing.files.iter().for_each(|file| add(file)),
+                Err(_) => contents.push(b'!'),
+            }
+        }
+        Self {
+            contents: crypto::sha256(&contents),
+            touched: crypto::sha256(&touched),
         }
     }
-    crypto::sha256(&all)
 }
 
 fn add_entry(all: &mut Vec<u8>, path: &Path) {
@@ -184,14 +205,16 @@ mod tests {
         fs::write(&file, "one").unwrap();
         let one = inputs.fingerprint();
         assert_ne!(missing, one);
-        assert!(inputs.fingerprint().is_untouched_since(&one));
+        assert!(inputs.fingerprint().touched_since(&one).is_empty());
         fs::remove_file(&file).unwrap();
         assert_eq!(missing, inputs.fingerprint());
         // Another file in its place, while the first one is still there.
         fs::write(folder.path().join("b"), "one").unwrap();
         fs::hard_link(folder.path().join("b"), &file).unwrap();
         assert_eq!(one, inputs.fingerprint());
-        assert!(!inputs.fingerprint().is_untouched_since(&one));
+        let touched = inputs.fingerprint().touched_since(&one);
+        assert_eq!(touched, BTreeSet::from([file.clone()]));
+        assert_ne!(one.clone().without(&touched), one);
         fs::write(&file, "two").unwrap();
         assert_ne!(one, inputs.fingerprint());
     }

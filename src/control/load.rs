@@ -1,8 +1,9 @@
 //! From a path to something that can be served. There is one way, for the start and for every
 //! reload.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::inputs::{Fingerprint, Inputs};
@@ -20,8 +21,10 @@ pub struct Loaded {
     pub problems: Problems,
     /// What it was loaded from.
     pub(super) inputs: Inputs,
-    /// What that contained.
+    /// What that contained, as far as it was the same before and after.
     pub(super) fingerprint: Fingerprint,
+    /// What was not.
+    pub(super) restless: BTreeSet<PathBuf>,
 }
 
 /// A configuration file, read.
@@ -61,9 +64,12 @@ pub enum LoadError {
         /// The file they are in, and what could be read of it.
         file: Arc<ConfigFile>,
     },
-    /// The files change while they are read.
-    #[error("the files change while they are read")]
-    Unsteady,
+    /// This file, or what is in this folder, changes while it is read.
+    #[error("it changes again and again while it is read")]
+    Unsteady(PathBuf),
+    /// Somebody writes to a file and has not closed it yet.
+    #[error("it is being written: somebody has it open")]
+    BeingWritten(PathBuf),
 }
 
 impl LoadError {
@@ -77,7 +83,7 @@ impl LoadError {
             Self::Problems { problems, file, .. } => {
                 file.source.text.is_empty() || problems.are_unsettled()
             }
-            Self::Unsteady => true,
+            Self::Unsteady(_) | Self::BeingWritten(_) => true,
         }
     }
 
@@ -85,7 +91,7 @@ impl LoadError {
     pub(super) fn inputs(&self, applied: &Inputs) -> Inputs {
         match self {
             Self::Problems { file, .. } => Inputs::of(&file.source.path, &file.config).and(applied),
-            Self::Unreadable(_) | Self::Unsteady => applied.clone(),
+            Self::Unreadable(_) | Self::Unsteady(_) | Self::BeingWritten(_) => applied.clone(),
         }
     }
 }
@@ -106,7 +112,8 @@ pub(super) fn load_after(
     previous: Option<&Previous<'_>>,
 ) -> Result<Loaded, LoadError> {
     let mut seen = previous.map(|previous| previous.seen);
-    for _ in 0..READINGS {
+    let mut reading = 1;
+    loop {
         let file = ConfigFile::read(path, previous.map(|previous| previous.file))?;
         let inputs = Inputs::of(path, &file.config);
         let fingerprint = match seen.take() {
@@ -124,23 +131,37 @@ pub(super) fn load_after(
         });
         let snapshot = Snapshot::build(&file.config, earlier, &mut problems);
         // What was built is what the fingerprint is of, or it would pass for that for ever.
-        let is_steady = inputs.fingerprint().is_untouched_since(&fingerprint)
+        let after = inputs.fingerprint();
+        let restless = after.touched_since(&fingerprint);
+        let is_whole = after.agrees_about_the_system(&fingerprint)
             && Source::read(path)?.text == file.source.text;
-        if !is_steady {
-            continue;
-        }
-        return match snapshot {
-            Some(snapshot) => Ok(Loaded {
-                file,
-                snapshot: Arc::new(snapshot),
-                problems,
-                inputs,
-                fingerprint,
-            }),
-            None => Err(LoadError::Problems { problems, file }),
+        // Where there is no end to it, what was read of a key counts until the next look. One must
+        // be able to take another key away.
+        let is_last = reading == READINGS;
+        let snapshot = match snapshot {
+            None if restless.is_empty() && is_whole => {
+                return Err(LoadError::Problems { problems, file });
+            }
+            Some(snapshot) if is_whole && (restless.is_empty() || is_last) => snapshot,
+            Some(_) | None if is_last => {
+                let restless = restless.into_iter().next();
+                let restless = restless.unwrap_or_else(|| path.to_owned());
+                return Err(LoadError::Unsteady(restless));
+            }
+            Some(_) | None => {
+                reading += 1;
+                continue;
+            }
         };
+        return Ok(Loaded {
+            file,
+            snapshot: Arc::new(snapshot),
+            problems,
+            inputs,
+            fingerprint: fingerprint.without(&restless),
+            restless,
+        });
     }
-    Err(LoadError::Unsteady)
 }
 
 impl ConfigFile {

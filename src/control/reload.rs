@@ -41,8 +41,8 @@ pub(super) struct Reloader {
     file: Arc<ConfigFile>,
     /// What that was loaded from.
     applied: (Inputs, Fingerprint),
-    /// What was looked at last.
-    tried: Fingerprint,
+    /// What was looked at last; nothing if that is to be looked at again.
+    tried: Option<Fingerprint>,
     /// What was seen last, whether it was looked at or not.
     seen: Fingerprint,
     trouble: Trouble,
@@ -100,7 +100,7 @@ impl Reloader {
             wishes,
             inputs: loaded.inputs.clone(),
             file: loaded.file,
-            tried: loaded.fingerprint.clone(),
+            tried: Some(loaded.fingerprint.clone()),
             seen: loaded.fingerprint.clone(),
             applied: (loaded.inputs, loaded.fingerprint),
             trouble: Trouble::None,
@@ -184,8 +184,15 @@ impl Reloader {
             Cause::Changed => !matches!(self.trouble, Trouble::Told),
             Cause::Asked | Cause::Impatience => false,
         };
-        if seen == self.tried && is_known {
+        if self.tried.as_ref() == Some(&seen) && is_known {
             return true;
+        }
+        // Whoever asks for it again, having been told, gets it as it is.
+        let is_insisted = cause == Cause::Asked && matches!(self.trouble, Trouble::Told);
+        if let Some(path) = self.watch.being_written()
+            && !is_insisted
+        {
+            return self.put_off(&LoadError::BeingWritten(path));
         }
         let previous = self.live.snapshot();
         let begun = Instant::now();
@@ -196,13 +203,19 @@ impl Reloader {
             seen: (&self.inputs, &seen),
         };
         let outcome = match load_after(&self.path, Some(&known)) {
+            Ok(loaded) if !loaded.restless.is_empty() => {
+                // There is more to come of what is restless.
+                self.changed.notify_one();
+                match self.watch.being_written() {
+                    Some(path) => return self.put_off(&LoadError::BeingWritten(path)),
+                    None => self.apply(loaded, begun),
+                }
+            }
             Ok(loaded) if loaded.fingerprint == self.applied.1 => self.as_it_was(loaded, cause),
             Ok(loaded) => self.apply(loaded, begun),
-            Err(error @ LoadError::Unsteady) => {
+            Err(error @ LoadError::Unsteady(_)) => {
                 self.changed.notify_one();
-                let outcome = self.refuse(&error);
-                self.metrics.reloads().ended(outcome, now());
-                return false;
+                return self.put_off(&error);
             }
             Err(error) => {
                 let inputs = error.inputs(&self.applied.0);
@@ -212,12 +225,20 @@ impl Reloader {
                     self.changed.notify_one();
                     return false;
                 }
-                self.tried = seen;
+                self.tried = Some(seen);
                 self.refuse(&error)
             }
         };
         self.metrics.reloads().ended(outcome, now());
         true
+    }
+
+    /// The files are in motion: one must look again.
+    fn put_off(&mut self, error: &LoadError) -> bool {
+        self.tried = None;
+        let outcome = self.refuse(error);
+        self.metrics.reloads().ended(outcome, now());
+        false
     }
 
     /// The files say what is in force.
@@ -241,6 +262,7 @@ impl Reloader {
             problems,
             inputs,
             fingerprint,
+            restless: _,
         } = loaded;
         let previous = self.live.snapshot();
         let generation = snapshot.generation;
@@ -286,7 +308,7 @@ impl Reloader {
             self.inputs = inputs.clone();
             self.changed.notify_one();
         }
-        self.tried = fingerprint.clone();
+        self.tried = Some(fingerprint.clone());
         self.applied = (inputs, fingerprint);
         self.trouble = Trouble::None;
     }
@@ -301,7 +323,7 @@ impl Reloader {
             };
             self.trouble = Trouble::Pending(since);
             if since.elapsed() < PATIENCE {
-                if !is_new && matches!(error, LoadError::Unsteady) {
+                if !is_new && matches!(error, LoadError::Unsteady(_) | LoadError::BeingWritten(_)) {
                     return Reload::Pending;
                 }
                 for (at, what) in told(error) {
@@ -337,7 +359,9 @@ fn told(error: &LoadError) -> Vec<(String, String)> {
             let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
             vec![(place(error.path(), None), format!("{error}{cause}"))]
         }
-        LoadError::Unsteady => vec![(String::new(), error.to_string())],
+        LoadError::Unsteady(path) | LoadError::BeingWritten(path) => {
+            vec![(place(path, None), error.to_string())]
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Config, ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -70,6 +71,15 @@ impl Watch {
         }
     }
 
+    /// A file that somebody has written to and not closed, so that there is more to come; unless
+    /// there has been nothing for long.
+    pub(super) fn being_written(&self) -> Option<PathBuf> {
+        let mut word = self.word.lock().unwrap_or_else(PoisonError::into_inner);
+        word.being_written
+            .retain(|_, last| last.elapsed() < SILENCE);
+        word.being_written.keys().next().cloned()
+    }
+
     /// Watches what there is to be watched at this moment, and says whether some of that is new.
     fn step_to(&mut self, inputs: &Inputs) -> bool {
         let Some(watcher) = &mut self.watcher else {
@@ -82,14 +92,24 @@ impl Watch {
         word.entries = entries;
         let gone = std::mem::take(&mut word.gone);
         drop(word);
+        let mut unwatched = BTreeSet::new();
         self.watched.retain(|path, inode| {
             let is_same = wanted.get(path) == Some(inode) && !gone.contains(path);
             if !is_same {
                 // It may have ended by itself.
                 let _ = watcher.unwatch(path);
+                unwatched.insert(path.clone());
             }
             is_same
         });
+        let mut word = self.word.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of what is in a folder that has gone, nobody will tell that it was closed.
+        let has_gone = |file: &Path| {
+            file.parent()
+                .is_some_and(|folder| unwatched.contains(folder))
+        };
+        word.being_written.retain(|file, _| !has_gone(file));
+        drop(word);
         for (path, inode) in wanted {
             if self.watched.contains_key(&path) {
                 continue;
@@ -115,6 +135,8 @@ impl Watch {
 #[derive(Default)]
 struct Word {
     entries: Entries,
+    /// What was written to and has not been closed, and when that was last.
+    being_written: BTreeMap<PathBuf, Instant>,
     /// What was watched and has been taken away. Its watch is over even if something stands there
     /// again, which may well be the same inode.
     gone: BTreeSet<PathBuf>,
@@ -123,11 +145,33 @@ struct Word {
 impl Word {
     fn concerns_us(&mut self, event: Event) -> bool {
         let concerns_us = self.entries.concern(&event);
+        self.note_writing(&event);
         if let EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) = event.kind {
             let watched = |path: &PathBuf| self.entries.0.contains_key(path);
             self.gone.extend(event.paths.into_iter().filter(watched));
         }
         concerns_us
+    }
+
+    fn note_writing(&mut self, event: &Event) {
+        if event.need_rescan() {
+            // Words were lost, and a close may be among them.
+            self.being_written.clear();
+        }
+        let is_write = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
+        let is_end = matches!(
+            event.kind,
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Remove(_)
+                | EventKind::Modify(ModifyKind::Name(_))
+        );
+        for path in &event.paths {
+            if is_end {
+                self.being_written.remove(path);
+            } else if is_write && self.entries.include(path) {
+                self.being_written.insert(path.clone(), Instant::now());
+            }
+        }
     }
 }
 
@@ -141,6 +185,12 @@ enum Names {
     These(BTreeSet<OsString>),
 }
 
+impl Names {
+    const fn none() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
 impl Entries {
     fn of(inputs: &Inputs) -> Self {
         let mut entries = Self::default();
@@ -151,15 +201,33 @@ impl Entries {
             if path.is_file() {
                 entries.at(path);
             }
-            // In a folder of keys, each may be a link to somewhere else.
-            if path.is_dir()
-                && let Ok(listing) = source::list_key_files(path)
-            {
-                let links = listing.files.iter().filter(|file| file.is_symlink());
-                links.for_each(|link| entries.follow(link, 0, &mut walked));
+            if path.is_dir() {
+                entries.list(path, &mut walked);
             }
         }
         entries
+    }
+
+    /// Adds the key files of a folder: each may be a link to somewhere else, or be mounted.
+    fn list(&mut self, folder: &Path, walked: &mut BTreeSet<PathBuf>) {
+        let (Ok(listing), Ok(real)) = (source::list_key_files(folder), folder.canonicalize())
+        else {
+            return;
+        };
+        for file in &listing.files {
+            let kind = fs::symlink_metadata(file).map(|metadata| metadata.file_type());
+            match (kind, file.file_name()) {
+                (Ok(kind), _) if kind.is_symlink() => {
+                    self.follow(file, 0, walked);
+                    self.at(file);
+                }
+                // There may be a thousand of them, so one does not ask the system where it is.
+                (Ok(kind), Some(name)) if kind.is_file() => {
+                    self.0.entry(real.join(name)).or_insert_with(Names::none);
+                }
+                (Ok(_) | Err(_), _) => {}
+            }
+        }
     }
 
     /// Adds a path and, where a part of it is a link, where that leads to. Folders that were walked
@@ -202,9 +270,7 @@ impl Entries {
     /// knows one watch for it, and tells of it under one name.
     fn at(&mut self, path: &Path) -> &mut Names {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        self.0
-            .entry(path)
-            .or_insert_with(|| Names::These(BTreeSet::new()))
+        self.0.entry(path).or_insert_with(Names::none)
     }
 
     /// What stands at these places, where there is something.
@@ -214,6 +280,16 @@ impl Entries {
             Some((path.clone(), (metadata.dev(), metadata.ino())))
         });
         there.collect()
+    }
+
+    /// Whether this is a file that is looked for, and no stranger in a folder of keys.
+    fn include(&self, path: &Path) -> bool {
+        let folder = path.parent().and_then(|folder| self.0.get(folder));
+        match (folder, path.file_name()) {
+            (Some(Names::All), _) => source::is_key_file_name(path),
+            (Some(Names::These(names)), Some(name)) => names.contains(name),
+            (Some(Names::These(_)), None) | (None, _) => self.0.contains_key(path),
+        }
     }
 
     fn concern(&self, event: &Event) -> bool {
@@ -232,6 +308,10 @@ impl Entries {
         !is_reading && (event.need_rescan() || event.paths.iter().any(concerns))
     }
 }
+
+/// How long a writer may be silent and still be believed to go on. It may never close the file, and
+/// that it did may not have been told.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// As many as the kernel follows (path_resolution(7)) would take, and no loop.
 const MAX_LINKS: usize = 8;

@@ -155,6 +155,7 @@ async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
             .open(folder.join(file))
             .unwrap();
         rest.write_all(&whole.as_bytes()[half..]).unwrap();
+        drop(rest);
         generation += 1;
         told(&gateway, &format!("jotgate_config_generation {generation}")).await;
         assert_ne!(&before, whole);

@@ -48,3 +48,4 @@ mod upgrade;
 mod upgrades;
 mod upstreams;
 mod vectors;
+mod writing;

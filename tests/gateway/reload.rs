@@ -211,6 +211,8 @@ async fn what_was_renewed_is_told_with_its_end_and_when_it_came() {
     let rejected = "nonsense";
     let certs = gateway.folder().join("certs");
     let (cert, key) = Authority::new().leaf_until(&["localhost"], 2100);
+    // A certificate is a key file, too, and has an end.
+    let (signer, _) = Authority::new().leaf_until(&["issuer"], 2101);
     fs::write(certs.join("tls.crt"), rejected).unwrap();
     told(&gateway, "jotgate_config_last_reload_successful 0").await;
     assert_eq!(metric(came).await, begun);
@@ -220,8 +222,11 @@ async fn what_was_renewed_is_told_with_its_end_and_when_it_came() {
     }
     fs::write(certs.join("tls.key"), key).unwrap();
     fs::write(certs.join("tls.crt"), cert).unwrap();
+    fs::write(gateway.folder().join("keys/2101.crt"), signer).unwrap();
     told(&gateway, "jotgate_config_generation 2").await;
     assert_eq!(metric(end).await, 4_102_444_800);
+    let key_end = "jotgate_key_expiry_seconds{issuer=\"main\",kid=\"2101\"}";
+    assert_eq!(metric(key_end).await, 4_133_980_800);
     assert!((begun + 1..=now()).contains(&metric(came).await));
 }
 

@@ -89,7 +89,8 @@ pub(super) fn no_key_files() -> Fault {
         .unsettled()
 }
 
-fn is_key_file_name(path: &Path) -> bool {
+/// Whether an entry of a folder is called as key files are.
+pub(crate) fn is_key_file_name(path: &Path) -> bool {
     let hidden = path
         .file_name()
         .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));

@@ -19,7 +19,7 @@ use super::key::{Key, Origin, Place};
 use super::material::Unfit;
 use super::set::{KeySet, TRIED_WITHOUT_KID};
 
-pub(crate) use file::{list as list_key_files, read as read_file};
+pub(crate) use file::{is_key_file_name, list as list_key_files, read as read_file};
 pub(crate) use secret::decode as decode_secret;
 pub use secret::{SecretEncoding, load_secret};
 

@@ -126,21 +126,43 @@ impl Process {
         Self::spawn(Command::new(JOTGATE), start, "info", stdout.into())
     }
 
+    /// And as somebody does who has gone to the folder of the configuration, which is written
+    /// already.
+    pub fn start_in(start: Start, directory: &Path) -> Self {
+        let mut command = Command::new("sh");
+        // The shell goes there, and tells by which way.
+        let script = "cd \"$0\" && exec \"$@\"";
+        command.args(["-c", script]).arg(directory).arg(JOTGATE);
+        let config = PathBuf::from("jotgate.toml");
+        Self::spawn_configured(
+            command,
+            start,
+            config,
+            "info",
+            (Stdio::piped(), Stdio::null()),
+        )
+    }
+
     fn spawn(command: Command, start: Start, log: &str, stdout: Stdio) -> Self {
         Self::spawn_with(command, start, log, stdout, Stdio::null())
     }
 
-    fn spawn_with(
+    fn spawn_with(command: Command, start: Start, log: &str, stdout: Stdio, stdin: Stdio) -> Self {
+        let config = start.write();
+        Self::spawn_configured(command, start, config, log, (stdout, stdin))
+    }
+
+    fn spawn_configured(
         mut command: Command,
         start: Start,
+        config: PathBuf,
         log: &str,
-        stdout: Stdio,
-        stdin: Stdio,
+        (stdout, stdin): (Stdio, Stdio),
     ) -> Self {
         let mut child = command
             .arg("run")
             .arg("--config")
-            .arg(start.write())
+            .arg(config)
             .args(["--log", log])
             .stdin(stdin)
             .stdout(stdout)

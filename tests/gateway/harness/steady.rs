@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,8 +69,8 @@ impl Running for Process {
 #[must_use = "only `was_unharmed` tells whether it was"]
 pub struct Steady {
     token: String,
-    /// How many requests the upstream has got.
-    received: Arc<AtomicUsize>,
+    /// The first lines of what the upstream has got.
+    received: Arc<Mutex<Vec<String>>>,
     _upstream: Script,
     is_over: Arc<AtomicBool>,
     clients: JoinSet<Vec<Answered>>,
@@ -97,7 +97,7 @@ impl Steady {
 
     /// Adds to the configuration what it needs.
     pub async fn prepare(start: Start) -> (Start, Self) {
-        let received = Arc::new(AtomicUsize::new(0));
+        let received = Arc::new(Mutex::new(Vec::new()));
         let upstream = slow(received.clone()).await;
         let signer = Signer::new(KeyKind::Ed25519);
         let draft = Draft::good().algorithm(Algorithm::EdDSA).kid("steady");
@@ -154,8 +154,11 @@ impl Steady {
             clients.push(answered.unwrap());
         }
         let requests: usize = clients.iter().map(Vec::len).sum();
-        let received = self.received.load(Ordering::Relaxed);
-        assert_eq!(received, requests, "some were sent twice");
+        let mut received = std::mem::take(&mut *self.received.lock().unwrap());
+        assert_eq!(received.len(), requests);
+        received.sort_unstable();
+        received.dedup();
+        assert_eq!(received.len(), requests, "some were sent twice");
         let newest = generation(&mut H1::plain(running.admin()).await).await;
         let generations = generations(running, requests).await;
         for answered in clients {
@@ -177,12 +180,13 @@ impl Steady {
 }
 
 /// An upstream that takes its time, so that requests are under way at every moment.
-async fn slow(received: Arc<AtomicUsize>) -> Script {
+async fn slow(received: Arc<Mutex<Vec<String>>>) -> Script {
     Script::start(move |mut line| {
         let received = received.clone();
         async move {
-            while line.head().await.is_some() {
-                received.fetch_add(1, Ordering::Relaxed);
+            while let Some(head) = line.head().await {
+                let first = head.lines().next().unwrap_or_default();
+                received.lock().unwrap().push(first.to_owned());
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
                     .await;
