@@ -65,10 +65,10 @@ pub enum LoadError {
         file: Arc<ConfigFile>,
     },
     /// This file, or what is in this folder, changes while it is read.
-    #[error("it changes again and again while it is read")]
+    #[error("{} changes again and again while it is read", .0.display())]
     Unsteady(PathBuf),
     /// Somebody writes to a file and has not closed it yet.
-    #[error("it is being written: somebody has it open")]
+    #[error("{} is being written: somebody has it open", .0.display())]
     BeingWritten(PathBuf),
 }
 

@@ -1,5 +1,6 @@
 //! The control plane: what is done beside the requests, on a thread of its own.
 
+mod complaints;
 mod inputs;
 mod load;
 mod reload;

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
+use super::complaints::{Complaint, complaints_of, place};
 use super::inputs::{Fingerprint, Inputs};
 use super::load::{ConfigFile, LoadError, Loaded, Previous, load_after};
 use super::resolve::Resolved;
@@ -63,8 +64,8 @@ enum Trouble {
     None,
     /// They seem to be written at this moment, and have been since then.
     Pending(Instant),
-    /// That has been said.
-    Told,
+    /// This has been said of it.
+    Told(Vec<Complaint>),
 }
 
 /// Why one looks.
@@ -113,7 +114,7 @@ impl Reloader {
         loop {
             let patience = match self.trouble {
                 Trouble::Pending(since) => Some(since + PATIENCE),
-                Trouble::None | Trouble::Told => None,
+                Trouble::None | Trouble::Told(_) => None,
             };
             let cause = tokio::select! {
                 biased;
@@ -177,22 +178,21 @@ impl Reloader {
             self.changed.notify_one();
             return false;
         }
-        // There is word of a change that changed nothing. What was wrong may have been so for a
-        // moment only, and would stay so.
+        // What was wrong may have been so for a moment only, and would stay so.
+        let is_told = matches!(self.trouble, Trouble::Told(_));
         let is_known = match cause {
-            Cause::Poll => true,
-            Cause::Changed => !matches!(self.trouble, Trouble::Told),
+            Cause::Poll | Cause::Changed => !is_told,
             Cause::Asked | Cause::Impatience => false,
         };
         if self.tried.as_ref() == Some(&seen) && is_known {
             return true;
         }
         // Whoever asks for it again, having been told, gets it as it is.
-        let is_insisted = cause == Cause::Asked && matches!(self.trouble, Trouble::Told);
+        let is_insisted = cause == Cause::Asked && is_told;
         if let Some(path) = self.watch.being_written()
             && !is_insisted
         {
-            return self.put_off(&LoadError::BeingWritten(path));
+            return self.put_off(&LoadError::BeingWritten(path), cause);
         }
         let previous = self.live.snapshot();
         let begun = Instant::now();
@@ -207,7 +207,7 @@ impl Reloader {
                 // There is more to come of what is restless.
                 self.changed.notify_one();
                 match self.watch.being_written() {
-                    Some(path) => return self.put_off(&LoadError::BeingWritten(path)),
+                    Some(path) => return self.put_off(&LoadError::BeingWritten(path), cause),
                     None => self.apply(loaded, begun),
                 }
             }
@@ -215,7 +215,7 @@ impl Reloader {
             Ok(loaded) => self.apply(loaded, begun),
             Err(error @ LoadError::Unsteady(_)) => {
                 self.changed.notify_one();
-                return self.put_off(&error);
+                return self.put_off(&error, cause);
             }
             Err(error) => {
                 let inputs = error.inputs(&self.applied.0);
@@ -226,7 +226,7 @@ impl Reloader {
                     return false;
                 }
                 self.tried = Some(seen);
-                self.refuse(&error)
+                self.refuse(&error, cause)
             }
         };
         self.metrics.reloads().ended(outcome, now());
@@ -234,9 +234,9 @@ impl Reloader {
     }
 
     /// The files are in motion: one must look again.
-    fn put_off(&mut self, error: &LoadError) -> bool {
+    fn put_off(&mut self, error: &LoadError, cause: Cause) -> bool {
         self.tried = None;
-        let outcome = self.refuse(error);
+        let outcome = self.refuse(error, cause);
         self.metrics.reloads().ended(outcome, now());
         false
     }
@@ -247,7 +247,7 @@ impl Reloader {
         match self.trouble {
             Trouble::None if cause != Cause::Asked => {}
             Trouble::None => info!(generation, "nothing has changed"),
-            Trouble::Pending(_) | Trouble::Told => {
+            Trouble::Pending(_) | Trouble::Told(_) => {
                 info!(generation, "the files are as they were");
             }
         }
@@ -314,61 +314,40 @@ impl Reloader {
     }
 
     /// The last good state goes on.
-    fn refuse(&mut self, error: &LoadError) -> Reload {
+    fn refuse(&mut self, error: &LoadError, cause: Cause) -> Reload {
         let generation = self.live.snapshot().generation;
+        let complaints = complaints_of(error);
+        if let Trouble::Told(before) = &self.trouble
+            && *before == complaints
+            && cause == Cause::Poll
+        {
+            // Nobody has asked to hear it again.
+            return Reload::Rejected;
+        }
         if error.is_unsettled() {
             let (since, is_new) = match self.trouble {
                 Trouble::Pending(since) => (since, false),
-                Trouble::None | Trouble::Told => (Instant::now(), true),
+                Trouble::None | Trouble::Told(_) => (Instant::now(), true),
             };
             self.trouble = Trouble::Pending(since);
             if since.elapsed() < PATIENCE {
                 if !is_new && matches!(error, LoadError::Unsteady(_) | LoadError::BeingWritten(_)) {
                     return Reload::Pending;
                 }
-                for (at, what) in told(error) {
+                for (at, what) in complaints {
                     info!(generation, at, "waiting for files to be complete: {what}");
                 }
                 return Reload::Pending;
             }
         }
-        self.trouble = Trouble::Told;
-        for (at, what) in told(error) {
+        for (at, what) in &complaints {
             error!(
                 generation,
                 at, "not applied, the last good configuration goes on: {what}"
             );
         }
+        self.trouble = Trouble::Told(complaints);
         Reload::Rejected
-    }
-}
-
-/// What is wrong, each with its place.
-fn told(error: &LoadError) -> Vec<(String, String)> {
-    match error {
-        LoadError::Problems { problems, file, .. } => problems
-            .errors()
-            .map(|problem| {
-                let line = problem.place.as_ref().map(|place| file.source.line(place));
-                let message = [std::slice::from_ref(&problem.message), &problem.help].concat();
-                (place(&file.source.path, line), message.join("; "))
-            })
-            .collect(),
-        LoadError::Unreadable(error) => {
-            let cause = std::error::Error::source(error);
-            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-            vec![(place(error.path(), None), format!("{error}{cause}"))]
-        }
-        LoadError::Unsteady(path) | LoadError::BeingWritten(path) => {
-            vec![(place(path, None), error.to_string())]
-        }
-    }
-}
-
-fn place(file: &std::path::Path, line: Option<usize>) -> String {
-    match line {
-        Some(line) => format!("{}:{line}", file.display()),
-        None => file.display().to_string(),
     }
 }
 

@@ -47,7 +47,7 @@ use upgrade::Upgrade;
 /// A request that has arrived. Its event is written whatever becomes of it, once this is dropped
 /// or its answer's last byte has been handed over.
 pub struct Arrival {
-    parts: Parts,
+    parts: Box<Parts>,
     body: Incoming,
     exchange: Box<Exchange>,
     /// What it is decided by, from its first check to the last.
@@ -66,7 +66,7 @@ impl Arrival {
         Self {
             exchange: Exchange::begin(&parts, &body, downstream, worker, &snapshot),
             snapshot,
-            parts,
+            parts: Box::new(parts),
             body,
         }
     }
@@ -159,10 +159,12 @@ async fn respond(
     snapshot: Current,
     exchange: &mut Exchange,
 ) -> Result<Reply, Rejection> {
-    match judge(parts, body, snapshot, exchange)? {
-        Judged::Forward(forwarding) => forwarding.answered(exchange).await,
-        Judged::Reply(reply) => Ok(*reply),
-    }
+    // Two statements: nothing of the first is kept while the second takes its time.
+    let forwarding = match judge(parts, body, snapshot, exchange)? {
+        Judged::Forward(forwarding) => forwarding,
+        Judged::Reply(reply) => return Ok(*reply),
+    };
+    forwarding.answered(exchange).await
 }
 
 /// What a request may have.

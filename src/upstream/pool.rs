@@ -126,8 +126,8 @@ where
         };
         let mut is_retried = false;
         loop {
-            let sent = current.connection.sender.try_send_request(*request).await;
-            request = match sent {
+            // In one statement: what is left of the outcome is not kept for what comes after it.
+            request = match current.connection.sender.try_send_request(*request).await {
                 Ok(response) => return Ok((response, self.lease(current.connection, target))),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if current.is_used && !is_retried => Box::new(unsent),

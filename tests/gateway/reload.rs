@@ -347,6 +347,33 @@ async fn a_reload_that_fails_says_what_is_wrong_and_where() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_is_tried_again_now_and_then_and_said_once() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream).extra("[reload]\npoll = \"1s\"\n");
+    let process = Process::start(start, "info");
+    fs::write(process.folder().join("keys/main.pem"), "nonsense").unwrap();
+    process.wait_for("not applied");
+    let mut operator = H1::plain(process.admin).await;
+    let tried_again = async {
+        let rejected = "jotgate_config_reloads_total{outcome=\"rejected\"} 3\n";
+        while !operator
+            .get("/metrics", &[])
+            .await
+            .text()
+            .contains(rejected)
+        {}
+    };
+    timeout(PATIENCE, tried_again).await.expect("nobody tries");
+    fs::write(
+        process.folder().join("keys/main.pem"),
+        second().public_pem(),
+    )
+    .unwrap();
+    process.wait_for("configuration applied");
+    assert_eq!(process.end().matches("not applied").count(), 1);
+}
+
+#[tokio::test]
 async fn a_hangup_is_a_wish_to_look_and_no_end() {
     let upstream = Upstream::start().await;
     let (process, steady) = Steady::beside(Start::with(&upstream), |start| {
