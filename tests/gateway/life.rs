@@ -84,7 +84,8 @@ async fn t123_a_client_that_does_not_shake_hands_is_closed() {
         assert!(client.is_closed().await);
     }
     let timeouts = r#"jotgate_tls_handshakes_total{result="timeout"}"#;
-    assert_eq!(metric(&gateway, timeouts).await, "2");
+    // It is counted once it is closed.
+    until_metric(&gateway, timeouts, "2").await;
     assert_eq!(gateway.log_text(), "");
 }
 
