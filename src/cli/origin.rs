@@ -32,7 +32,7 @@ fn program(directory: &Path) -> Option<PathBuf> {
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders)
-        .map(|folder| folder.join(&name))
+        .map(|folder| directory.join(folder).join(&name))
         .find(|path| path.is_file());
     found.or_else(|| std::env::current_exe().ok())
 }

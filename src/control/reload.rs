@@ -187,11 +187,7 @@ impl Reloader {
         if self.tried.as_ref() == Some(&seen) && is_known {
             return true;
         }
-        // Whoever asks for it again, having been told, gets it as it is.
-        let is_insisted = cause == Cause::Asked && is_told;
-        if let Some(path) = self.watch.being_written()
-            && !is_insisted
-        {
+        if let Some(path) = self.watch.being_written() {
             return self.put_off(&LoadError::BeingWritten(path), cause);
         }
         let previous = self.live.snapshot();

@@ -483,6 +483,34 @@ async fn what_takes_over_is_what_the_path_leads_to_then() {
 }
 
 #[tokio::test]
+async fn what_takes_over_is_started_in_the_folder_that_stands_there_then() {
+    let upstream = Upstream::start().await;
+    let start = start(&upstream, 1);
+    let config = std::fs::read_to_string(start.write()).unwrap();
+    let (work, gone) = (start.folder().join("work"), start.folder().join("gone"));
+    let certs = start.folder().join("certs");
+    let keys = start.folder().join("keys");
+    let make = |config: &str| {
+        std::fs::create_dir(&work).unwrap();
+        symlink(&certs, work.join("certs")).unwrap();
+        symlink(&keys, work.join("keys")).unwrap();
+        std::fs::write(work.join("jotgate.toml"), config).unwrap();
+    };
+    make(&config);
+    let process = Process::start_in(start, &work);
+    std::fs::rename(&work, &gone).unwrap();
+    make(&config.replace("/public/", "/open/"));
+    process.wait_for("configuration applied");
+    std::fs::remove_dir_all(&gone).unwrap();
+    process.signal("USR2");
+    process.wait_for("stopped");
+    let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
+    assert_eq!(connect.await.get("/open/x", &[]).await.status, 200);
+    let successor = process_of(&process).await.unwrap();
+    process.signal_to(successor, "TERM");
+}
+
+#[tokio::test]
 async fn a_stop_during_an_upgrade_ends_the_new_process_and_drains() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("jotgate");

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use jotgate::crypto::KeyKind;
 use jsonwebtoken::Algorithm;
@@ -83,6 +84,24 @@ async fn p5_what_somebody_is_still_writing_is_waited_for() {
 }
 
 #[tokio::test]
+async fn p5_what_is_never_closed_is_taken_once_nothing_has_come_for_half_a_minute() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(Start::with(&upstream), "info");
+    // From then on it is watched who writes.
+    process.signal("HUP");
+    process.wait_for("nothing has changed");
+    let begun = Instant::now();
+    let mut writer = File::create(process.folder().join("keys/main.pem")).unwrap();
+    writer.write_all(second().public_pem().as_bytes()).unwrap();
+    let waits = process.wait_for("waiting for files");
+    assert!(waits.contains("is being written"), "{waits}");
+    process.wait_longer_for("configuration applied", Duration::from_secs(30));
+    assert!(begun.elapsed() >= Duration::from_secs(30));
+    assert!(!process.written().contains("ERROR"));
+    drop(writer);
+}
+
+#[tokio::test]
 async fn p5_a_key_may_be_written_to_by_another_name() {
     let upstream = Upstream::start().await;
     let start = Start::with(&upstream).extra("[reload]\npoll = \"1h\"\n");
@@ -110,6 +129,11 @@ async fn p1_a_key_may_be_taken_away_while_another_file_never_comes_to_rest() {
         .extra("[issuer.restless]\niss = \"https://restless.test\"\naud = \"api\"\nkeys = \"restless.pem\"\n")
         .file("restless.pem", second().public_pem());
     second().write_public(&start.folder().join("keys/second.pem"));
+    // To read so many takes longer than the other file ever rests.
+    for number in 0..500 {
+        let file = start.folder().join(format!("keys/{number}.pem"));
+        Signer::new(KeyKind::Ed25519).write_public(&file);
+    }
     let (gateway, steady) = Steady::beside(start, Start::start).await;
     let folder = gateway.folder().to_owned();
     let mut client = gateway.h1().await;
@@ -119,12 +143,13 @@ async fn p1_a_key_may_be_taken_away_while_another_file_never_comes_to_rest() {
     let restless = std::thread::spawn({
         let (is_over, folder) = (is_over.clone(), folder.clone());
         move || {
-            let keys = [(); 2].map(|()| Signer::new(KeyKind::Ed25519).public_pem());
+            let key = Signer::new(KeyKind::Ed25519).public_pem();
             for number in 0.. {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                fs::write(folder.join("next"), &keys[number % 2]).unwrap();
+                // Each time another one.
+                fs::write(folder.join("next"), format!("{number}\n{key}")).unwrap();
                 fs::rename(folder.join("next"), folder.join("restless.pem")).unwrap();
             }
         }
