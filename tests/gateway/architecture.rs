@@ -200,7 +200,10 @@ fn sources() -> Vec<(String, String)> {
             let name = path.strip_prefix(&root).unwrap().display().to_string();
             (name, without_comments_and_tests(&text))
         })
-        .filter(|(name, _)| !name.ends_with("tests.rs") && !name.ends_with("vectors.rs"))
+        .filter(|(name, _)| {
+            let is_tests = name.ends_with("tests.rs") || name.contains("/tests/");
+            !is_tests && !name.ends_with("vectors.rs")
+        })
         .collect()
 }
 
