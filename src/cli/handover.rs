@@ -32,8 +32,8 @@ pub(super) enum HandoverError {
     /// The program is not there, or cannot be run.
     #[error("cannot start {}", .0.display())]
     Start(PathBuf, #[source] io::Error),
-    /// It does not take the sockets.
-    #[error("the new process does not take the sockets")]
+    /// The system does not let us pass the sockets on.
+    #[error("the sockets cannot be handed over")]
     Send(#[source] io::Error),
     /// It ended, most likely because it cannot use the configuration; it has said so itself.
     #[error("the new process ended before it was ready")]
@@ -55,15 +55,21 @@ pub(super) struct Heir {
 }
 
 impl Heir {
-    /// Starts `program` in `directory`, as we were.
+    /// Starts `program` in `directory`, as we were, with these sockets.
     ///
     /// # Errors
-    /// [`HandoverError::Start`].
-    pub(super) fn start(program: &Path, directory: &Path) -> Result<Self, HandoverError> {
+    /// [`HandoverError::Start`] and [`HandoverError::Send`].
+    pub(super) fn start(
+        program: &Path,
+        directory: &Path,
+        sockets: &[TcpListener],
+    ) -> Result<Self, HandoverError> {
         let failed = |error| HandoverError::Start(program.to_owned(), error);
         let (link, theirs) = UnixStream::pair().map_err(failed)?;
         let theirs = theirs.into_std().map_err(failed)?;
         theirs.set_nonblocking(false).map_err(failed)?;
+        // Before it is there: from its first moment on it can do without us.
+        send(&link, sockets).map_err(HandoverError::Send)?;
         let mut between = Command::new(program);
         // The one that we are in may have been moved away.
         if directory.is_dir() {
@@ -88,22 +94,18 @@ impl Heir {
         })
     }
 
-    /// Gives it these sockets, and waits until it is ready. Returns its process id.
+    /// Waits until it is ready. Returns its process id.
     ///
     /// # Errors
     /// [`HandoverError`], if it does not come to that.
-    pub(super) async fn get_ready(
-        &mut self,
-        sockets: &[TcpListener],
-    ) -> Result<u32, HandoverError> {
-        timeout(PATIENCE, self.take(sockets))
+    pub(super) async fn get_ready(&mut self) -> Result<u32, HandoverError> {
+        timeout(PATIENCE, self.take())
             .await
             .map_err(|_| HandoverError::TimedOut)?
     }
 
-    async fn take(&mut self, sockets: &[TcpListener]) -> Result<u32, HandoverError> {
+    async fn take(&mut self) -> Result<u32, HandoverError> {
         let ended = |_| HandoverError::Ended;
-        send(&self.link, sockets).map_err(HandoverError::Send)?;
         let process = self.link.read_u32_le().await.map_err(ended)?;
         self.process = Some(process);
         // It has done its work, and from now on the heir is no child of it, nor of ours.

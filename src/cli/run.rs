@@ -216,9 +216,9 @@ async fn upgrade(
         .ok_or(HandoverError::Unable)?;
     info!(program = %program.display(), "starting another process to take over");
     let sockets = gateway.sockets().map_err(HandoverError::Send)?;
-    let mut heir = Heir::start(program, directory)?;
+    let mut heir = Heir::start(program, directory, &sockets)?;
     let process = {
-        let mut outcome = pin!(heir.get_ready(&sockets));
+        let mut outcome = pin!(heir.get_ready());
         loop {
             tokio::select! {
                 biased;
