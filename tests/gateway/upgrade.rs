@@ -441,11 +441,16 @@ async fn a_worker_that_has_drained_does_not_stand_still() {
     let (mut client, mut line) = keep_busy(&process, &upstream).await;
     process.signal("TERM");
     process.wait_for("draining; a second signal");
+    let status = async || {
+        let mut operator = H1::plain(process.admin).await;
+        operator.get("/readyz", &[]).await.status
+    };
+    let begins = async { while status().await != 503 {} };
+    timeout(PATIENCE, begins).await.expect("it does not drain");
     // As long as a watchdog would have asked more than once.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(100) {
-        let answer = H1::plain(process.admin).await.get("/readyz", &[]).await;
-        assert_eq!(answer.status, 503);
+        assert_eq!(status().await, 503);
     }
     line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         .await;

@@ -83,7 +83,7 @@ struct Answered {
     known: u64,
 }
 
-const HTTP1_CLIENTS: usize = 4;
+const HTTP1_CLIENTS: usize = 3;
 const HTTP2_CLIENTS: usize = 2;
 
 impl Steady {
@@ -187,7 +187,7 @@ async fn slow(received: Arc<Mutex<Vec<String>>>) -> Script {
             while let Some(head) = line.head().await {
                 let first = head.lines().next().unwrap_or_default();
                 received.lock().unwrap().push(first.to_owned());
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(25)).await;
                 line.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
                     .await;
             }
