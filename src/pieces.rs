@@ -120,15 +120,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        let has_grown = self.has_grown();
+        // hyper's first buffer, which cannot be filled so, or a tunnel's own, which never grows.
+        if !has_grown && buf.remaining() < self.buffer {
+            return Pin::new(self.stream.get_mut()).poll_read(cx, buf);
+        }
         let not_full = self.buffer as u64 - 1;
         self.stream.set_limit(not_full);
-        if !self.has_grown() {
-            // A tunnel reads into a buffer of its own, which never grows.
-            let is_hypers = buf.remaining() >= self.buffer;
+        if !has_grown {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            if is_hypers {
-                self.note(buf.filled().len() - before);
-            }
+            self.note(buf.filled().len() - before);
             return Poll::Ready(Ok(()));
         }
         if let Some(error) = self.failed.take() {

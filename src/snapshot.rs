@@ -153,12 +153,12 @@ impl Snapshot {
     /// port. Never for an address (RFC 6797 §8.1.1) or for `localhost`, where it would take every
     /// other developer's server along.
     pub fn hsts_for(&self, host: &str) -> Option<&HeaderValue> {
-        let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
-        let is_local = host == "localhost" || host.ends_with(".localhost");
-        let is_ours = self.public_port == 443 || self.routes.names_host(host);
+        let is_local = || host == "localhost" || host.ends_with(".localhost");
+        let is_address = || host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+        let is_ours = || self.public_port == 443 || self.routes.names_host(host);
         self.hsts
             .as_ref()
-            .filter(|_| is_ours && !is_address && !is_local)
+            .filter(|_| !is_local() && is_ours() && !is_address())
     }
 }
 

@@ -68,83 +68,108 @@ pub struct AccessEvent {
     pub bytes_out: u64,
 }
 
+/// A field's name with what each format has around it, so that it is written in one go.
+#[derive(Clone, Copy)]
+struct Name {
+    json: &'static str,
+    text: &'static str,
+}
+
+macro_rules! name {
+    ($name:literal) => {
+        Name {
+            json: concat!('"', $name, "\":"),
+            text: concat!($name, '='),
+        }
+    };
+}
+
 impl AccessEvent {
     /// Appends the event to `out` as exactly one line, its newline included.
     pub(super) fn write_line(&self, format: LogFormat, dates: &mut Dates, out: &mut String) {
         let time = dates.text(self.time);
         let host = self.host.as_ref().map(WireText::text);
         let path = self.path.text();
-        let fields = self.fields(time, host.as_deref(), &path);
         match format {
-            LogFormat::Json => write_json(fields, out),
-            LogFormat::Text => write_text(fields, out),
+            LogFormat::Json => {
+                out.push('{');
+                self.write_fields(time, host.as_deref(), &path, &mut JsonLine(out));
+                out.pop();
+                out.push_str("}\n");
+            }
+            LogFormat::Text => {
+                self.write_fields(time, host.as_deref(), &path, &mut TextLine(out));
+                out.pop();
+                out.push('\n');
+            }
         }
     }
 
     /// The one list of fields, in the order of the line, for both formats.
-    fn fields<'a>(&'a self, time: &'a str, host: Option<&'a str>, path: &'a str) -> Fields<'a> {
+    fn write_fields(&self, time: &str, host: Option<&str>, path: &str, line: &mut impl Line) {
         // Who builds the event cuts the query off; this line makes it true.
         let path = path.split('?').next().unwrap_or_default();
-        [
-            ("time", Value::Plain(time)),
-            (
-                "request_id",
-                Value::Untrusted(self.request_id.as_str(), request_id::MAX_LENGTH),
-            ),
-            ("peer", Value::Peer(self.peer)),
-            ("client", Value::Address(self.client)),
-            ("protocol", Value::Plain(self.protocol)),
-            ("method", Value::Untrusted(self.method.as_str(), MAX_METHOD)),
-            ("host", Value::untrusted(host, MAX_HOST)),
-            ("path", Value::Untrusted(path, MAX_PATH)),
-            ("route", Value::configured(self.route.as_deref())),
-            ("status", Value::Number(self.status.into())),
-            ("reason", Value::Plain(self.reason)),
-            ("issuer", Value::configured(self.issuer.as_deref())),
-            ("kid", Value::untrusted(self.kid.as_deref(), MAX_KID)),
-            (
-                "subject",
-                Value::untrusted(self.subject.as_deref(), MAX_SUBJECT),
-            ),
-            ("generation", Value::Number(self.generation)),
-            ("duration_ms", Value::Milliseconds(self.duration)),
-            (
-                "upstream_ms",
-                self.upstream.map_or(Value::Absent, Value::Milliseconds),
-            ),
-            ("bytes_in", Value::Number(self.bytes_in)),
-            ("bytes_out", Value::Number(self.bytes_out)),
-        ]
+        line.field(name!("time"), Value::Plain(time));
+        line.field(
+            name!("request_id"),
+            Value::Untrusted(self.request_id.as_str(), request_id::MAX_LENGTH),
+        );
+        line.field(name!("peer"), Value::Peer(self.peer));
+        line.field(name!("client"), Value::Address(self.client));
+        line.field(name!("protocol"), Value::Plain(self.protocol));
+        line.field(
+            name!("method"),
+            Value::Untrusted(self.method.as_str(), MAX_METHOD),
+        );
+        line.field(name!("host"), Value::untrusted(host, MAX_HOST));
+        line.field(name!("path"), Value::Untrusted(path, MAX_PATH));
+        line.field(name!("route"), Value::configured(self.route.as_deref()));
+        line.field(name!("status"), Value::Number(self.status.into()));
+        line.field(name!("reason"), Value::Plain(self.reason));
+        line.field(name!("issuer"), Value::configured(self.issuer.as_deref()));
+        line.field(name!("kid"), Value::untrusted(self.kid.as_deref(), MAX_KID));
+        line.field(
+            name!("subject"),
+            Value::untrusted(self.subject.as_deref(), MAX_SUBJECT),
+        );
+        line.field(name!("generation"), Value::Number(self.generation));
+        line.field(name!("duration_ms"), Value::Milliseconds(self.duration));
+        line.field(
+            name!("upstream_ms"),
+            self.upstream.map_or(Value::Absent, Value::Milliseconds),
+        );
+        line.field(name!("bytes_in"), Value::Number(self.bytes_in));
+        line.field(name!("bytes_out"), Value::Number(self.bytes_out));
     }
 }
 
-/// Names and values, in the order of the line.
-type Fields<'a> = [(&'static str, Value<'a>); 19];
-
-fn write_json(fields: Fields<'_>, out: &mut String) {
-    let mut before = "{\"";
-    for (name, value) in fields {
-        out.push_str(before);
-        out.push_str(name);
-        out.push_str("\":");
-        value.write_json(out);
-        before = ",\"";
-    }
-    out.push_str("}\n");
+/// Takes one field after the other, and leaves a separator behind the last one.
+trait Line {
+    fn field(&mut self, name: Name, value: Value<'_>);
 }
 
-fn write_text(fields: Fields<'_>, out: &mut String) {
-    let mut before = "";
-    for (name, value) in fields {
+struct JsonLine<'o>(&'o mut String);
+
+impl Line for JsonLine<'_> {
+    #[inline(always)]
+    fn field(&mut self, name: Name, value: Value<'_>) {
+        self.0.push_str(name.json);
+        value.write_json(self.0);
+        self.0.push(',');
+    }
+}
+
+struct TextLine<'o>(&'o mut String);
+
+impl Line for TextLine<'_> {
+    #[inline(always)]
+    fn field(&mut self, name: Name, value: Value<'_>) {
         if !matches!(value, Value::Absent) {
-            out.push_str(before);
-            out.push_str(name);
-            out.push('=');
-            value.write_text(out);
-            before = " ";
+            self.0.push_str(name.text);
+            value.write_text(self.0);
+            self.0.push(' ');
         }
     }
-    out.push('\n');
 }
 
 /// The longest method in the IANA registry has 17 bytes.

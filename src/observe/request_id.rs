@@ -13,9 +13,7 @@ impl RequestId {
     pub fn from_field(value: HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
         let is_one = (1..=MAX_LENGTH).contains(&bytes.len())
-            && bytes
-                .iter()
-                .all(|&byte| byte.is_ascii_alphanumeric() || b"._~+/=:-".contains(&byte));
+            && bytes.iter().all(|&byte| FIT[usize::from(byte)]);
         is_one.then_some(Self(value))
     }
 
@@ -30,6 +28,18 @@ impl RequestId {
         self.0.to_str().unwrap_or_default()
     }
 }
+
+/// The bytes that a name may have.
+const FIT: [bool; 256] = {
+    let mut fit = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        fit[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b':' | b'-');
+        byte += 1;
+    }
+    fit
+};
 
 /// Four times as long as ours, and longer than those of the usual proxies.
 pub(super) const MAX_LENGTH: usize = 128;

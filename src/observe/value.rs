@@ -38,6 +38,9 @@ impl<'a> Value<'a> {
     }
 
     /// Writes the value as JSON.
+    ///
+    /// Inlined, as whoever writes a field knows which kind it is.
+    #[inline(always)]
     pub(super) fn write_json(&self, out: &mut String) {
         match *self {
             Self::Untrusted(text, cap) => write_quoted(out, text, cap),
@@ -116,10 +119,7 @@ fn second_as_text(second: u64) -> String {
 fn write_quoted(out: &mut String, text: &str, cap: usize) {
     let kept = &text[..text.floor_char_boundary(cap)];
     out.push('"');
-    if kept
-        .bytes()
-        .fold(true, |plain, byte| plain & is_plain(byte))
-    {
+    if kept.bytes().all(is_plain) {
         out.push_str(kept);
     } else {
         write_escaped(out, kept);
@@ -166,9 +166,20 @@ fn write_bare_or_quoted(out: &mut String, text: &str, cap: usize) {
 }
 
 /// Whether a byte is a character that stands for itself inside quotes.
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
+const fn is_plain(byte: u8) -> bool {
+    PLAIN[byte as usize]
 }
+
+/// Looked up, as nearly every text is too short for anything faster.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'"' | b'\\');
+        byte += 1;
+    }
+    plain
+};
 
 fn write_peer(out: &mut String, peer: SocketAddr) {
     match peer {
@@ -185,10 +196,10 @@ pub(super) fn write_address(out: &mut String, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
             let [first, rest @ ..] = address.octets();
-            write_number(out, first);
+            write_octet(out, first);
             for octet in rest {
                 out.push('.');
-                write_number(out, octet);
+                write_octet(out, octet);
             }
         }
         IpAddr::V6(address) => out.push_str(&address.to_string()),
@@ -205,12 +216,25 @@ fn write_number(out: &mut String, number: impl Integer) {
     out.push_str(itoa::Buffer::new().format(number));
 }
 
+fn write_octet(out: &mut String, octet: u8) {
+    if octet >= 100 {
+        out.push(last_digit(u32::from(octet / 100)));
+    }
+    if octet >= 10 {
+        out.push(last_digit(u32::from(octet / 10)));
+    }
+    out.push(last_digit(u32::from(octet)));
+}
+
 /// A number below 1000.
 fn write_three_digits(out: &mut String, number: u32) {
     for power in [100, 10, 1] {
-        let digit = char::from_digit(number / power % 10, 10);
-        out.push(digit.expect("a remainder of ten is a digit"));
+        out.push(last_digit(number / power));
     }
+}
+
+fn last_digit(number: u32) -> char {
+    char::from(b'0' + (number % 10) as u8)
 }
 
 /// 9999-12-31T23:59:59Z.

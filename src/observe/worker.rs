@@ -3,8 +3,9 @@
 //! A request is counted by route, status and reason; what else its event holds is for the log.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::AccessEvent;
 use super::requests::{Durations, Outcome, RequestTable};
@@ -15,7 +16,7 @@ use super::requests::{Durations, Outcome, RequestTable};
 pub struct WorkerMetrics {
     table: RequestTable,
     /// For each route what was met so far.
-    routes: RefCell<HashMap<Arc<str>, RouteMetrics>>,
+    routes: RefCell<FxHashMap<Arc<str>, RouteMetrics>>,
     /// How often the table had removed something then.
     removals: Cell<u64>,
 }

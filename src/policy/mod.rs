@@ -34,9 +34,9 @@ impl Permit {
         }
     }
 
-    /// The identity headers that the upstream gets.
-    pub fn identity(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.identity
+    /// The identity headers that the upstream gets; none the second time.
+    pub fn take_identity(&mut self) -> Vec<(HeaderName, HeaderValue)> {
+        std::mem::take(&mut self.identity)
     }
 }
 

@@ -73,18 +73,25 @@ pub(super) fn admit(
     }
     Ok(Admitted::Forward(Admission {
         target: forwarded_target(&head, &route, parts)?,
-        host: host_field(&head, &parts.headers)?,
+        host: host_field(&head, &parts.headers, exchange.downstream())?,
         permit,
         route,
     }))
 }
 
 /// The host as the upstream may get it: the client's own field, if that is canonical already.
-fn host_field(head: &RequestHead<'_>, headers: &HeaderMap) -> Result<HeaderValue, Rejection> {
+fn host_field(
+    head: &RequestHead<'_>,
+    headers: &HeaderMap,
+    downstream: &Downstream,
+) -> Result<HeaderValue, Rejection> {
     let canonical = head.host_field();
     match headers.get(header::HOST) {
         Some(field) if field == canonical => Ok(field.clone()),
-        Some(_) | None => HeaderValue::from_str(canonical)
+        Some(_) | None => downstream
+            .told
+            .host(canonical)
+            .map_or_else(|| HeaderValue::from_str(canonical), Ok)
             .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::HostMalformed))),
     }
 }

@@ -233,7 +233,7 @@ impl ResponseBody {
             exchange: Some(exchange),
         };
         if body.is_end_stream() {
-            body.finish();
+            body.finish(Instant::now());
         }
         body
     }
@@ -249,16 +249,16 @@ impl ResponseBody {
     }
 
     /// The last byte has been handed over.
-    fn finish(&mut self) {
+    fn finish(&mut self, now: Instant) {
         let Some(exchange) = &mut self.exchange else {
             return;
         };
-        exchange.completed();
+        exchange.completed(now);
         if let Source::Upstream { lease, .. } = &mut self.source
             && let Some(lease) = lease.take()
             && exchange.request_finished()
         {
-            lease.give_back();
+            lease.give_back(now);
         }
     }
 
@@ -272,7 +272,7 @@ impl ResponseBody {
             exchange.sent(portion.remaining(), now);
         }
         if self.is_end_stream() {
-            self.finish();
+            self.finish(now);
         }
         portion
     }
@@ -331,7 +331,7 @@ impl Body for ResponseBody {
                     Some(Ok(Frame::data(self.hand_over(now))))
                 }
                 Err(frame) => {
-                    self.finish();
+                    self.finish(now);
                     let trailers = frame.into_trailers().unwrap_or_default();
                     rewrite_response_trailers(trailers)
                         .map(Frame::trailers)
@@ -345,7 +345,7 @@ impl Body for ResponseBody {
                 Some(Err(error.into()))
             }
             None => {
-                self.finish();
+                self.finish(now);
                 None
             }
         })

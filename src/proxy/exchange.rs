@@ -34,6 +34,8 @@ pub(super) struct Exchange {
     origin: Origin,
     progress: Rc<Progress>,
     complete: bool,
+    /// When the last byte of the answer was handed over, if it was.
+    completed: Option<Instant>,
     delivery: Rc<Delivery>,
     hsts: Option<HeaderValue>,
     _in_flight: InFlightGuard,
@@ -68,6 +70,7 @@ impl Exchange {
             begun,
             progress: Progress::new(body, begun),
             complete: false,
+            completed: None,
             delivery: downstream.deliveries.begin(begun),
             hsts: None,
             _in_flight: downstream.in_flight.enter(),
@@ -151,8 +154,9 @@ impl Exchange {
     }
 
     /// The answer was handed over whole.
-    pub(super) fn completed(&mut self) {
+    pub(super) fn completed(&mut self, now: Instant) {
         self.complete = true;
+        self.completed = Some(now);
     }
 
     /// Whether the answer has lasted longer than it may. If so, that is how it ends.
@@ -260,7 +264,8 @@ impl Drop for Exchange {
         }
         self.downstream.ended(self.request_finished());
         self.downstream.deliveries.end(&self.delivery);
-        self.event.duration = self.begun.elapsed();
+        let ended = self.completed.unwrap_or_else(Instant::now);
+        self.event.duration = ended.saturating_duration_since(self.begun);
         self.event.bytes_in = self.progress.bytes();
         self.worker.record(&self.event);
     }

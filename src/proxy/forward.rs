@@ -42,7 +42,7 @@ pub(super) struct Forwarding {
 
 /// Makes of an admitted request what its upstream gets.
 pub(super) fn begin(
-    admission: Admission,
+    mut admission: Admission,
     parts: &mut Parts,
     body: Incoming,
     upgrade: Option<Upgrade>,
@@ -50,7 +50,7 @@ pub(super) fn begin(
     exchange: &Exchange,
 ) -> Forwarding {
     let request = upstream_request(
-        &admission,
+        &mut admission,
         parts,
         body,
         upgrade.as_ref(),
@@ -157,7 +157,7 @@ fn switch(
 }
 
 fn upstream_request(
-    admission: &Admission,
+    admission: &mut Admission,
     parts: &mut Parts,
     body: Incoming,
     upgrade: Option<&Upgrade>,
@@ -185,8 +185,8 @@ fn upstream_request(
             },
             framing: Framing::of(&body),
             upgrade,
-            permit: &admission.permit,
         },
+        &mut admission.permit,
     );
     let mut request = Request::new(RequestBody::new(
         body,

@@ -48,7 +48,6 @@ pub(super) struct RequestRules<'a> {
     pub(super) framing: Framing,
     /// What the upstream is asked to switch to.
     pub(super) upgrade: Option<&'a Upgrade>,
-    pub(super) permit: &'a Permit,
 }
 
 /// How the upstream is told where the body ends (RFC 9112 §6).
@@ -118,33 +117,42 @@ pub(super) fn detach(headers: &mut HeaderMap) {
 
 /// Tells a client what its request is called, whatever the upstream calls it.
 pub(super) fn name_answer(headers: &mut HeaderMap, id: &RequestId) {
-    headers.insert(X_REQUEST_ID, id.field().clone());
+    let mut name = id.field().clone();
+    // No other answer has it, so HTTP/2 need not keep it to refer to (RFC 7541 §7.1.3).
+    name.set_sensitive(true);
+    headers.insert(X_REQUEST_ID, name);
 }
 
-/// Turns the client's fields into what the upstream gets. Returns the trailer fields that may
-/// follow.
-pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>) -> Announced {
-    let nominated = nominated(headers);
+/// Turns the client's fields into what the upstream gets, last of all who is asking. Returns the
+/// trailer fields that may follow.
+pub(super) fn rewrite_request(
+    headers: &mut HeaderMap,
+    rules: &RequestRules<'_>,
+    permit: &mut Permit,
+) -> Announced {
     headers.reserve(WRITTEN);
-    let takes_trailers = list(headers, &header::TE).any(|coding| coding == "trailers");
-    let announced = announced(headers, |name| {
-        !is_unforgeable(name, rules) && !nominated.contains(name)
-    });
-    remove_where(headers, |name| {
-        is_unforgeable(name, rules)
-            || is_hop_by_hop(name.as_str())
-            || nominated.iter().any(|nominee| nominee == name)
-    });
+    let met = Met::among(headers, |name| is_unforgeable(name, rules));
+    let nominated = met.nominated(headers);
+    let takes_trailers = met.te && list(headers, &header::TE).any(|coding| coding == "trailers");
+    // Without chunks there is no place for them.
+    let announced = (met.trailer && rules.framing == Framing::Chunked)
+        .then(|| {
+            announced(headers, |name| {
+                !is_unforgeable(name, rules) && !nominated.contains(name)
+            })
+        })
+        .flatten();
+    met.remove_from(headers, &nominated);
     if !rules.keep_authorization {
         headers.remove(header::AUTHORIZATION);
     }
-    join_cookies(headers);
+    if met.cookie {
+        join_cookies(headers);
+    }
     write_framing(headers, rules.framing);
     if takes_trailers {
         write_option(headers, header::TE, HeaderValue::from_static("trailers"));
     }
-    // Without chunks there is no place for them.
-    let announced = announced.filter(|_| rules.framing == Framing::Chunked);
     if let Some((line, _)) = &announced {
         headers.insert(header::TRAILER, line.clone());
     }
@@ -152,8 +160,8 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>)
         write_upgrade(headers, upgrade);
     }
     write_observed(headers, rules);
-    for (name, value) in rules.permit.identity() {
-        headers.insert(name.clone(), value.clone());
+    for (name, value) in permit.take_identity() {
+        headers.insert(name, value);
     }
     announced.map(|(_, names)| names).unwrap_or_default()
 }
@@ -161,11 +169,13 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, rules: &RequestRules<'_>)
 /// Turns the upstream's fields into what the client gets. Its trailer fields are another matter:
 /// [`rewrite_response_trailers`].
 pub(super) fn rewrite_response(headers: &mut HeaderMap) {
-    let nominated = nominated(headers);
-    let announced = announced(headers, |name| !nominated.contains(name));
-    remove_where(headers, |name| {
-        is_hop_by_hop(name.as_str()) || nominated.iter().any(|nominee| nominee == name)
-    });
+    let met = Met::among(headers, |_| false);
+    let nominated = met.nominated(headers);
+    let announced = met
+        .trailer
+        .then(|| announced(headers, |name| !nominated.contains(name)))
+        .flatten();
+    met.remove_from(headers, &nominated);
     if let Some((line, _)) = announced {
         headers.insert(header::TRAILER, line);
     }
@@ -223,6 +233,52 @@ fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = S
 
 fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
+}
+
+/// What one look through all names has found, so that nothing is looked for that is not there.
+#[derive(Default)]
+struct Met {
+    /// What has to go in any case.
+    doomed: SmallVec<[HeaderName; FEW]>,
+    connection: bool,
+    te: bool,
+    trailer: bool,
+    cookie: bool,
+}
+
+impl Met {
+    /// What is hop-by-hop has to go, and what is `forbidden`.
+    fn among(headers: &HeaderMap, forbidden: impl Fn(&HeaderName) -> bool) -> Self {
+        let mut met = Self::default();
+        for name in headers.keys() {
+            if is_hop_by_hop(name.as_str()) {
+                met.connection |= name == header::CONNECTION;
+                met.te |= name == header::TE;
+                met.trailer |= name == header::TRAILER;
+                met.doomed.push(name.clone());
+            } else if forbidden(name) {
+                met.doomed.push(name.clone());
+            } else {
+                met.cookie |= name == header::COOKIE;
+            }
+        }
+        met
+    }
+
+    /// The names that `Connection` nominates.
+    fn nominated(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+        if self.connection {
+            nominated(headers)
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn remove_from(&self, headers: &mut HeaderMap, nominated: &[HeaderName]) {
+        for name in self.doomed.iter().chain(nominated) {
+            headers.remove(name);
+        }
+    }
 }
 
 /// Every field name that any `Connection` line nominates (RFC 9110 §7.6.1): every line, for a

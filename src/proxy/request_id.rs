@@ -13,7 +13,7 @@ use crate::observe::RequestId;
 /// They are pieces of larger blocks, so that most of them cost no allocation, wherever they go.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    prefix: u64,
+    prefix: [u8; 16],
     next: Cell<u64>,
     block: RefCell<BytesMut>,
 }
@@ -22,7 +22,7 @@ impl RequestIds {
     /// A new series, with a random beginning.
     pub(super) fn new() -> Self {
         Self {
-            prefix: u64::from_ne_bytes(crypto::random()),
+            prefix: digits(crypto::random()),
             next: Cell::new(0),
             block: RefCell::default(),
         }
@@ -36,8 +36,8 @@ impl RequestIds {
         if block.capacity() < LENGTH {
             block.reserve(LENGTH * IDS_IN_A_BLOCK);
         }
-        block.extend_from_slice(&digits(self.prefix));
-        block.extend_from_slice(&digits(number));
+        block.extend_from_slice(&self.prefix);
+        block.extend_from_slice(&digits(number.to_be_bytes()));
         let id = block.split().freeze();
         HeaderValue::from_maybe_shared(id)
             .ok()
@@ -46,11 +46,25 @@ impl RequestIds {
     }
 }
 
-fn digits(number: u64) -> [u8; 16] {
-    std::array::from_fn(|place| DIGITS[usize::from((number >> (60 - 4 * place)) as u8 & 15)])
+fn digits(bytes: [u8; 8]) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
+    }
+    digits
 }
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// The digits of two numbers of 64 bits.
 const LENGTH: usize = 32;

@@ -16,12 +16,19 @@ pub(super) struct Told(RefCell<Option<Written>>);
 #[derive(Debug)]
 struct Written {
     /// A copy: the client's own field would keep all that was read together with it.
-    host: Box<[u8]>,
+    host: HeaderValue,
     list: HeaderValue,
     description: HeaderValue,
 }
 
 impl Told {
+    /// This host as a field's value, if the last request was for the same.
+    pub(super) fn host(&self, host: &str) -> Option<HeaderValue> {
+        let written = self.0.borrow();
+        let same = written.as_ref().filter(|written| written.host == host)?;
+        Some(same.host.clone())
+    }
+
     /// The list of addresses and the same as RFC 7239 has it, of a request for `host`.
     ///
     /// Addresses and checked host names are visible ASCII. Should one ever not be, there is
@@ -33,7 +40,7 @@ impl Told {
     ) -> Option<(HeaderValue, HeaderValue)> {
         if let Some(written) = &*self.0.borrow()
             && origin.is_observed()
-            && *written.host == *host.as_bytes()
+            && written.host == host
         {
             return Some((written.list.clone(), written.description.clone()));
         }
@@ -41,7 +48,7 @@ impl Told {
         let description = HeaderValue::try_from(origin.description(host)).ok()?;
         if origin.is_observed() {
             *self.0.borrow_mut() = Some(Written {
-                host: host.as_bytes().into(),
+                host: HeaderValue::from_bytes(host.as_bytes()).ok()?,
                 list: list.clone(),
                 description: description.clone(),
             });

@@ -5,10 +5,10 @@
 //! that mix literals and wildcards on many levels; then the routes of that one host are the bound.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::ops::Range;
 
 use http::{HeaderValue, Method};
+use rustc_hash::FxHashMap;
 
 use super::conflict::{self, Shape};
 use super::pattern::{HostPattern, PathPattern};
@@ -25,9 +25,8 @@ pub struct Table<T> {
     any: Trie<Endpoint>,
 }
 
-/// The paths of each host. The standard map hashes with a random key, so nobody can aim at one
-/// bucket.
-type Hosts = HashMap<Box<str>, Trie<Endpoint>>;
+/// The paths of each host.
+type Hosts = FxHashMap<Box<str>, Trie<Endpoint>>;
 
 /// What a host, a path and a method lead to.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,8 +77,8 @@ impl<T> Table<T> {
         routes.sort_by(|one, other| one.order_of_trying(other));
         let mut table = Self {
             routes: Vec::new(),
-            exact: Hosts::new(),
-            wildcard: Hosts::new(),
+            exact: Hosts::default(),
+            wildcard: Hosts::default(),
             any: Trie::default(),
         };
         let mut start = 0;
@@ -131,6 +130,10 @@ impl<T> Table<T> {
     /// The paths of the routes that name `host`.
     fn named(&self, host: &str) -> Option<&Trie<Endpoint>> {
         self.exact.get(host).or_else(|| {
+            // Nearly nobody has any.
+            if self.wildcard.is_empty() {
+                return None;
+            }
             let (_, parent) = host.split_once('.')?;
             self.wildcard.get(parent)
         })

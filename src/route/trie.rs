@@ -4,7 +4,7 @@
 //! patterns without [rivals](Trie::rivals) the first that matches is the most specific one: any
 //! two that match the same path contain one another.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::pattern::{PathPattern, Segment};
 
@@ -18,8 +18,7 @@ pub(super) struct Trie<V> {
 /// A position between two segments.
 #[derive(Debug)]
 struct Node<V> {
-    /// The standard map hashes with a random key, so nobody can aim at one bucket.
-    literals: HashMap<Box<str>, usize>,
+    literals: FxHashMap<Box<str>, usize>,
     any: Option<usize>,
     /// The value of the pattern that ends here.
     exact: Option<V>,
@@ -118,7 +117,7 @@ impl<V> Default for Trie<V> {
 impl<V> Default for Node<V> {
     fn default() -> Self {
         Self {
-            literals: HashMap::new(),
+            literals: FxHashMap::default(),
             any: None,
             exact: None,
             subtree: None,

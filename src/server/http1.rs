@@ -142,13 +142,20 @@ where
 
     let mut patience = Patience::with(&activity, downstream, deadlines);
     let mut look = pin!(sleep_until(patience.first_look()));
+    let phase = manner.phase.clone();
     let mut drain = pin!(manner.phase.reached(Phase::Draining));
+    // Who wakes this task knows it from the first poll on. After that they are only asked when
+    // they have something to say.
+    let mut is_first = true;
     let ended = std::future::poll_fn(|cx| {
         let now = Instant::now();
         activity.tick(now);
         downstream.now.set(now);
         // First, so that an answer which is due in this very moment says so already.
-        if !downstream.closing.get() && drain.as_mut().poll(cx).is_ready() {
+        if !downstream.closing.get()
+            && (is_first || phase.has_moved_on())
+            && drain.as_mut().poll(cx).is_ready()
+        {
             downstream.closing.set(true);
         }
         match connection.poll_without_shutdown(cx) {
@@ -163,12 +170,14 @@ where
         if is_idle && downstream.closing.get() && !downstream.unread.get() {
             return Poll::Ready(Ended::Impatient(Spent::Pause));
         }
-        while look.as_mut().poll(cx).is_ready() {
+        let is_time = is_first || look.deadline() <= now;
+        while is_time && look.as_mut().poll(cx).is_ready() {
             match patience.judge(Instant::now()) {
                 Ok(again) => look.as_mut().reset(again),
                 Err(spent) => return Poll::Ready(Ended::Impatient(spent)),
             }
         }
+        is_first = false;
         Poll::Pending
     })
     .await;

@@ -41,6 +41,11 @@ impl PhaseControl {
 }
 
 impl PhaseWatch {
+    /// Whether a phase has been entered since this was made, or nobody is left who could.
+    pub(super) fn has_moved_on(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
+    }
+
     /// Resolves once this phase, or a later one, has been entered. Without anybody left who could
     /// enter one, that is the end too.
     pub(super) async fn reached(&mut self, phase: Phase) {

@@ -39,25 +39,25 @@ impl TokenCache {
         }
     }
 
-    pub(super) fn get(&self, token: &str) -> Option<Rc<Entry>> {
+    pub(super) fn get(&self, token: &[u8]) -> Option<Rc<Entry>> {
         self.entries.get(&Sought(token)).cloned()
     }
 
-    pub(super) fn insert(&mut self, token: &str, entry: Rc<Entry>) {
+    pub(super) fn insert(&mut self, token: &[u8], entry: Rc<Entry>) {
         self.entries.insert(Known(token.into()), entry);
     }
 
-    pub(super) fn forget(&mut self, token: &str) {
+    pub(super) fn forget(&mut self, token: &[u8]) {
         self.entries.remove(&Sought(token));
     }
 }
 
 /// A token that is in the cache.
 #[derive(PartialEq, Eq)]
-struct Known(Box<str>);
+struct Known(Box<[u8]>);
 
 /// A token that may be.
-struct Sought<'t>(&'t str);
+struct Sought<'t>(&'t [u8]);
 
 impl Hash for Known {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -67,8 +67,8 @@ impl Hash for Known {
 
 impl Hash for Sought<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let bytes = self.0.as_bytes();
-        state.write(&bytes[bytes.len().saturating_sub(HASHED_BYTES)..]);
+        let beginning = self.0.len().saturating_sub(HASHED_BYTES);
+        state.write(&self.0[beginning..]);
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn it_holds_as_many_bytes_as_it_may_and_no_more() {
         let entry = entry("alice");
-        let token = |number: usize| format!("{number:0>700}");
+        let token = |number: usize| format!("{number:0>700}").into_bytes();
         let each = ByBytes.weight(&Known(token(0).into()), &entry) as usize;
         let mut cache = TokenCache::new(each * 100);
         for number in 0..1_000 {
@@ -139,21 +139,21 @@ mod tests {
     #[test]
     fn one_of_no_bytes_remembers_nothing() {
         let mut cache = TokenCache::new(0);
-        cache.insert("a.b.c", entry("alice"));
-        assert!(cache.get("a.b.c").is_none());
+        cache.insert(b"a.b.c", entry("alice"));
+        assert!(cache.get(b"a.b.c").is_none());
     }
 
     #[test]
     fn tokens_that_end_alike_are_told_apart() {
         let mut cache = TokenCache::new(1 << 20);
         let tail = "s".repeat(2 * HASHED_BYTES);
-        cache.insert(&format!("alice.{tail}"), entry("alice"));
-        cache.insert(&format!("bob.{tail}"), entry("bob"));
+        cache.insert(format!("alice.{tail}").as_bytes(), entry("alice"));
+        cache.insert(format!("bob.{tail}").as_bytes(), entry("bob"));
         for name in ["alice", "bob"] {
-            let found = cache.get(&format!("{name}.{tail}")).unwrap();
+            let found = cache.get(format!("{name}.{tail}").as_bytes()).unwrap();
             assert_eq!(found.claims.subject().as_deref(), Some(name));
         }
-        assert!(cache.get(&format!("eve.{tail}")).is_none());
-        assert!(cache.get("short").is_none());
+        assert!(cache.get(format!("eve.{tail}").as_bytes()).is_none());
+        assert!(cache.get(b"short").is_none());
     }
 }

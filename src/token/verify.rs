@@ -65,7 +65,7 @@ impl Verifier {
         mut accepted: impl Iterator<Item = Accepted<'s>> + Clone,
         now: NumericDate,
     ) -> Result<VerifiedToken, Refusal> {
-        let token = credential.as_str();
+        let token = credential.as_bytes();
         if let Some(entry) = self.cache.get(token)
             && let Some(accepted) = accepted.clone().find(|a| a.issuer.name == entry.issuer)
         {
@@ -87,18 +87,18 @@ impl Verifier {
         }
         self.metrics.count_token_lookup(TokenLookup::Miss);
         let issued_by = |iss: &str| accepted.find(|accepted| accepted.issuer.iss == iss);
-        let entry = Rc::new(verify_anew(token, issued_by, now)?);
+        let entry = Rc::new(verify_anew(credential, issued_by, now)?);
         self.cache.insert(token, entry.clone());
         Ok(VerifiedToken(entry))
     }
 }
 
 fn verify_anew<'s>(
-    token: &str,
+    credential: Credential<'_>,
     issued_by: impl FnOnce(&str) -> Option<Accepted<'s>>,
     now: NumericDate,
 ) -> Result<Entry, Refusal> {
-    let jws = Jws::parse(token)?;
+    let jws = Jws::parse(credential.as_str())?;
     let kid = jws.header().kid.clone();
     let refuse = |reason, issuer: Option<Accepted<'_>>| Refusal {
         reason,

