@@ -16,7 +16,7 @@ use super::rejection::Rejection;
 use crate::policy::{self, Permit};
 use crate::route::{Access, Ambiguity, HeadError, Lookup, RequestHead, Route};
 use crate::snapshot::Snapshot;
-use crate::token::{self, Credential, CredentialError, InvalidToken};
+use crate::token::{self, CredentialError, InvalidToken, Presented};
 
 /// What an admitted request is.
 pub(super) enum Admitted {
@@ -107,24 +107,33 @@ fn permit(
         Access::Public => return Ok(Permit::public()),
         Access::Bearer { accepted, policy } => (accepted, policy),
     };
-    let credential = Credential::from_headers(headers).map_err(|error| match error {
-        CredentialError::Missing => Rejection::NoCredential,
-        CredentialError::Malformed(how) => Rejection::MalformedCredential(how),
-    })?;
+    let presented = Presented::from_headers(headers).map_err(no_credential)?;
     let accepted = token::accepted(accepted, &snapshot.issuers);
     let worker = exchange.worker().clone();
     let now = worker.clock().numeric_date();
-    let token = worker
-        .verifier()
-        .verify(credential, accepted, now)
-        .map_err(|refusal| {
-            let reason = refusal.reason;
-            exchange.unidentified(refusal);
-            Rejection::InvalidToken(reason)
-        })?;
+    let mut verifier = worker.verifier();
+    let outcome = match verifier.recall(presented, accepted.clone(), now) {
+        Some(outcome) => outcome,
+        None => {
+            let credential = presented.credential().map_err(no_credential)?;
+            verifier.verify(credential, accepted, now)
+        }
+    };
+    let token = outcome.map_err(|refusal| {
+        let reason = refusal.reason;
+        exchange.unidentified(refusal);
+        Rejection::InvalidToken(reason)
+    })?;
     exchange.identified(&token);
     policy::authorize(policy, &token)
         .map_err(|_unusable| Rejection::InvalidToken(InvalidToken::ClaimUnusable))
+}
+
+fn no_credential(error: CredentialError) -> Rejection {
+    match error {
+        CredentialError::Missing => Rejection::NoCredential,
+        CredentialError::Malformed(how) => Rejection::MalformedCredential(how),
+    }
 }
 
 /// What can be said about the fields before anybody asks what they mean.

@@ -6,9 +6,13 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+/// What a request carried behind `Bearer`: one field's rest, whatever it is.
+#[derive(Clone, Copy)]
+pub struct Presented<'a>(&'a [u8]);
+
 /// A bearer token as the request carried it: well-formed `b64token` text, and nothing more.
 #[derive(Clone, Copy)]
-pub struct Credential<'a>(&'a [u8]);
+pub struct Credential<'a>(&'a str);
 
 /// Why a request carries no credential that can be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +32,11 @@ pub enum RepeatedOrMalformed {
     Malformed,
 }
 
-impl<'a> Credential<'a> {
-    /// Takes the bearer token out of a request's fields.
+impl<'a> Presented<'a> {
+    /// Takes what is presented as a bearer token out of a request's fields.
     ///
     /// The scheme is matched without regard to case and followed by one or more spaces
-    /// (RFC 9110 §11.4); the token is `b64token` to the field's very end (RFC 6750 §2.1).
+    /// (RFC 9110 §11.4).
     ///
     /// # Errors
     /// [`CredentialError`]: the two cases ask for different challenges.
@@ -58,25 +62,54 @@ impl<'a> Credential<'a> {
         if !scheme.eq_ignore_ascii_case(b"bearer") {
             return Err(CredentialError::Missing);
         }
-        let malformed = CredentialError::Malformed(RepeatedOrMalformed::Malformed);
         // Spaces only: a tab is no separator here (RFC 9110 §11.4).
         let spaces = rest.iter().position(|&b| b != b' ').unwrap_or(rest.len());
-        let token = &rest[spaces..];
-        if spaces == 0 || !is_b64token(token) {
-            return Err(malformed);
+        if spaces == 0 {
+            return Err(CredentialError::Malformed(RepeatedOrMalformed::Malformed));
         }
-        Ok(Self(token))
+        Ok(Self(&rest[spaces..]))
     }
 
-    /// The token, byte for byte.
+    /// Byte for byte.
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
+    /// The token, if it is `b64token` to the field's very end (RFC 6750 §2.1).
+    ///
+    /// # Errors
+    /// [`CredentialError::Malformed`] if not.
+    pub fn credential(self) -> Result<Credential<'a>, CredentialError> {
+        let malformed = CredentialError::Malformed(RepeatedOrMalformed::Malformed);
+        if !is_b64token(self.0) {
+            return Err(malformed);
+        }
+        // A `b64token` is ASCII, so this conversion cannot fail.
+        str::from_utf8(self.0)
+            .map(Credential)
+            .map_err(|_| malformed)
+    }
+}
+
+impl<'a> Credential<'a> {
+    /// Reads one field value.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub fn parse(field: &'a [u8]) -> Result<Self, CredentialError> {
+        Presented::parse(field)?.credential()
+    }
+
     /// The token's text.
-    pub fn as_str(self) -> &'a str {
-        // A `b64token` is ASCII, so this cannot fail.
-        str::from_utf8(self.0).unwrap_or_default()
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Presented<'_> {
+    /// A secret: its length is all that is shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Presented({} bytes)", self.0.len())
     }
 }
 
@@ -191,7 +224,7 @@ mod tests {
         }
         let repeated = CredentialError::Malformed(RepeatedOrMalformed::Repeated);
         assert_eq!(
-            Credential::from_headers(&headers).map(Credential::as_str),
+            Presented::from_headers(&headers).map(Presented::as_bytes),
             Err(repeated)
         );
     }

@@ -1,8 +1,9 @@
 //! Whether a token is good.
 //!
-//! The order is the argument: a [`Credential`] is what the request carried, byte for byte and in
-//! the grammar of RFC 6750; a [`VerifiedToken`] is what [`Verifier::verify`] makes of it, and
-//! nothing else can. Nothing in here knows of HTTP beyond the `Authorization` field, of routes or
+//! The order is the argument: a [`Presented`] is what the request carried, byte for byte; a
+//! [`Credential`] is the same in the grammar of RFC 6750; a [`VerifiedToken`] is what
+//! [`Verifier::verify`] makes of that, or [`Verifier::recall`] of what it remembers, and nothing
+//! else can. Nothing in here knows of HTTP beyond the `Authorization` field, of routes or
 //! of files.
 
 mod cache;
@@ -14,7 +15,7 @@ mod jws;
 mod verify;
 
 pub use claims::{Claims, ClaimsError};
-pub use credential::{Credential, CredentialError, RepeatedOrMalformed};
+pub use credential::{Credential, CredentialError, Presented, RepeatedOrMalformed};
 pub use invalid::{InvalidToken, Refusal};
 pub use issuer::{Acceptance, Accepted, TrustedIssuer, accepted};
 pub use jws::{JoseHeader, Jws, MAX_KID_BYTES, MAX_TOKEN_BYTES};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::cache::{Entry, TokenCache};
-use super::{Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, Refusal};
+use super::{Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, Presented, Refusal};
 use crate::clock::NumericDate;
 use crate::keys::{Key, TRIED_WITHOUT_KID};
 use crate::observe::{Metrics, TokenLookup};
@@ -55,50 +55,63 @@ impl Verifier {
         }
     }
 
-    /// Verifies a credential for a route that accepts these issuers, at `now`.
+    /// Judges a token that was verified before, for a route that accepts these issuers, at `now`.
+    /// `None` for one that was not, or not by a key that is still trusted.
+    ///
+    /// What is remembered was well-formed, so nothing of it has to be read again.
+    ///
+    /// # Errors
+    /// The [`InvalidToken`] that it has become, with what the log may say of it.
+    pub fn recall<'s>(
+        &mut self,
+        presented: Presented<'_>,
+        mut accepted: impl Iterator<Item = Accepted<'s>>,
+        now: NumericDate,
+    ) -> Option<Result<VerifiedToken, Refusal>> {
+        let token = presented.as_bytes();
+        let entry = self.cache.get(token)?;
+        let accepted = accepted.find(|a| a.issuer.name == entry.issuer)?;
+        // A key that was replaced since takes its tokens along.
+        if !accepted.issuer.keys.contains(&entry.key) {
+            self.cache.forget(token);
+            return None;
+        }
+        if let Err(reason) = entry.claims.check(accepted, now) {
+            return Some(Err(Refusal {
+                reason,
+                issuer: Some(entry.issuer.clone()),
+                kid: entry.key.shared_kid(),
+            }));
+        }
+        self.metrics.count_token_lookup(TokenLookup::Hit);
+        Some(Ok(VerifiedToken(entry)))
+    }
+
+    /// Verifies a credential for a route that accepts these issuers, at `now`, and remembers it.
     ///
     /// # Errors
     /// The first [`InvalidToken`] in the order of that enum, with what the log may say of it.
     pub fn verify<'s>(
         &mut self,
         credential: Credential<'_>,
-        mut accepted: impl Iterator<Item = Accepted<'s>> + Clone,
+        mut accepted: impl Iterator<Item = Accepted<'s>>,
         now: NumericDate,
     ) -> Result<VerifiedToken, Refusal> {
-        let token = credential.as_bytes();
-        if let Some(entry) = self.cache.get(token)
-            && let Some(accepted) = accepted.clone().find(|a| a.issuer.name == entry.issuer)
-        {
-            // A key that was replaced since takes its tokens along.
-            if accepted.issuer.keys.contains(&entry.key) {
-                let kid = || entry.key.shared_kid();
-                entry
-                    .claims
-                    .check(accepted, now)
-                    .map_err(|reason| Refusal {
-                        reason,
-                        issuer: Some(entry.issuer.clone()),
-                        kid: kid(),
-                    })?;
-                self.metrics.count_token_lookup(TokenLookup::Hit);
-                return Ok(VerifiedToken(entry));
-            }
-            self.cache.forget(token);
-        }
         self.metrics.count_token_lookup(TokenLookup::Miss);
+        let token = credential.as_str();
         let issued_by = |iss: &str| accepted.find(|accepted| accepted.issuer.iss == iss);
-        let entry = Rc::new(verify_anew(credential, issued_by, now)?);
-        self.cache.insert(token, entry.clone());
+        let entry = Rc::new(verify_anew(token, issued_by, now)?);
+        self.cache.insert(token.as_bytes(), entry.clone());
         Ok(VerifiedToken(entry))
     }
 }
 
 fn verify_anew<'s>(
-    credential: Credential<'_>,
+    token: &str,
     issued_by: impl FnOnce(&str) -> Option<Accepted<'s>>,
     now: NumericDate,
 ) -> Result<Entry, Refusal> {
-    let jws = Jws::parse(credential.as_str())?;
+    let jws = Jws::parse(token)?;
     let kid = jws.header().kid.clone();
     let refuse = |reason, issuer: Option<Accepted<'_>>| Refusal {
         reason,
