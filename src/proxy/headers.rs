@@ -4,6 +4,7 @@
 //! in every spelling and on every line; then what we observed ourselves is written; last of all
 //! the identity, so that nothing a client sends can follow it, precede it or take it away.
 
+mod hop_by_hop;
 mod trailers;
 
 use std::net::IpAddr;
@@ -12,7 +13,6 @@ use bytes::BytesMut;
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
-use smallvec::SmallVec;
 
 use super::forwarded::{Claims, Origin};
 use super::told::Told;
@@ -23,6 +23,7 @@ use crate::policy::{Permit, ReservedNames};
 use crate::trust::TrustedProxies;
 use crate::via::Pseudonym;
 
+use hop_by_hop::Met;
 use trailers::announced;
 pub(super) use trailers::{Announced, rewrite_response_trailers};
 
@@ -231,89 +232,6 @@ fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = S
         .filter(|member| !member.is_empty())
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.contains(&name)
-}
-
-/// What one look through all names has found, so that nothing is looked for that is not there.
-#[derive(Default)]
-struct Met {
-    /// What has to go in any case.
-    doomed: SmallVec<[HeaderName; FEW]>,
-    connection: bool,
-    te: bool,
-    trailer: bool,
-    cookie: bool,
-}
-
-impl Met {
-    /// What is hop-by-hop has to go, and what is `forbidden`.
-    fn among(headers: &HeaderMap, forbidden: impl Fn(&HeaderName) -> bool) -> Self {
-        let mut met = Self::default();
-        for name in headers.keys() {
-            if is_hop_by_hop(name.as_str()) {
-                met.connection |= name == header::CONNECTION;
-                met.te |= name == header::TE;
-                met.trailer |= name == header::TRAILER;
-                met.doomed.push(name.clone());
-            } else if forbidden(name) {
-                met.doomed.push(name.clone());
-            } else {
-                met.cookie |= name == header::COOKIE;
-            }
-        }
-        met
-    }
-
-    /// The names that `Connection` nominates.
-    fn nominated(&self, headers: &HeaderMap) -> Vec<HeaderName> {
-        if self.connection {
-            nominated(headers)
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn remove_from(&self, headers: &mut HeaderMap, nominated: &[HeaderName]) {
-        for name in self.doomed.iter().chain(nominated) {
-            headers.remove(name);
-        }
-    }
-}
-
-/// Every field name that any `Connection` line nominates (RFC 9110 §7.6.1): every line, for a
-/// second one may name what the first did not.
-///
-/// Names that the message cannot do without are not removed by it: Host and the framing are
-/// written anew in any case.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&b| b == b','))
-        .map(<[u8]>::trim_ascii)
-        // What nearly every line says: the one names no field, the others go in any case.
-        .filter(|option| {
-            !USUAL_OPTIONS
-                .iter()
-                .any(|usual| option.eq_ignore_ascii_case(usual))
-        })
-        .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
-        .collect()
-}
-
-fn remove_where(headers: &mut HeaderMap, mut doomed: impl FnMut(&HeaderName) -> bool) {
-    let names: SmallVec<[HeaderName; FEW]> = headers
-        .keys()
-        .filter(|name| doomed(name))
-        .cloned()
-        .collect();
-    for name in names {
-        headers.remove(name);
-    }
-}
-
 /// HTTP/2 may split cookies into crumbs; HTTP/1.1 wants one field (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
@@ -391,26 +309,6 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// As many fields as are written into most requests.
 const WRITTEN: usize = 8;
-
-/// Options of `Connection` that need no look at the fields.
-const USUAL_OPTIONS: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b"te"];
-
-/// As many fields as most messages have to lose.
-const FEW: usize = 8;
-
-/// Fields of one connection, not of the message (RFC 9110 §7.6.1, RFC 9112 §9, RFC 7540 §3.2.1).
-const HOP_BY_HOP: [&str; 10] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Fields by which proxies tell upstreams where a request came from, beside `X-Forwarded-*`, and
 /// what it is called, and those that some frameworks let override the target. `Expect` is settled between hyper and

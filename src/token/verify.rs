@@ -1,4 +1,4 @@
-//! Credential in, verified token out. There is no other way to get one.
+//! Credential in, verified token out; or what was one before, byte for byte. There is no other way.
 //!
 //! The checks stand in the order of their cost: an oversized, foreign or expired token never
 //! reaches a signature, and all that an attacker can make us do without a key is to parse 8 KiB.

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::hop_by_hop::is_hop_by_hop;
 use super::*;
 
 /// What a client may try: names that fold into ours, hop-by-hop names, honest ones.

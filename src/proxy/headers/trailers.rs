@@ -2,7 +2,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::{is_hop_by_hop, list, remove_where};
+use super::hop_by_hop::{is_hop_by_hop, remove_where};
+use super::list;
 
 /// Trailer fields that were announced and may pass (RFC 9110 §6.5.1).
 #[derive(Debug, Default)]
