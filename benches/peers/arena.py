@@ -200,16 +200,15 @@ class Arena:
         wait_for_port(self.upstream_port, nginx, log)
         wait_for_port(self.sink_port, others, log)
 
-    def tokens(self, algorithm: str, count: int) -> Path:
-        """A file with so many different tokens, one a line."""
-        path = self.folder / f"tokens-{algorithm}-{count}"
+    def tokens(self, algorithm: str, count: int, batch: int = 0) -> Path:
+        """A file with so many tokens, one a line; every batch has others."""
+        path = self.folder / f"tokens-{algorithm}-{count}-{batch}"
         if not path.exists():
             key = self.keys[algorithm]
+            print(f"  signing {count} {algorithm} tokens", flush=True)
             with path.open("w") as file:
                 for number in range(count):
-                    if number and number % 10_000 == 0:
-                        print(f"  {number} of {count} {algorithm} tokens signed", flush=True)
-                    file.write(key.token(f"user{number}") + "\n")
+                    file.write(key.token(f"user{batch}-{number}") + "\n")
         return path
 
     def close(self) -> None:

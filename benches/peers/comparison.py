@@ -13,16 +13,18 @@ from statistics import median
 import conformity
 import report
 from arena import Arena
-from gateways import Gateway, all_gateways
+from gateways import Gateway, Running, all_gateways
 from usage import SystemCalls
-from workloads import Options, Void, Workload, all_workloads, h2load, wrk
+from load import Sample, Void, h2load, wrk
+from workload import Contestant, Options, Workload
+from workloads import all_workloads
 
 
 def options(asked: argparse.Namespace) -> Options:
     if asked.quick:
         chosen = Options(1, 1, 500, 500, 50, 16, 2_000, 100, 1_000, is_rehearsal=True)
     else:
-        chosen = Options(4, 5, 20_000, 40_000, 1_500, 400, 60_000, 5_000, 10_000)
+        chosen = Options(1, 15, 20_000, 4_000, 400, 24, 8_000, 5_000, 10_000)
     chosen.rounds = asked.rounds or chosen.rounds
     chosen.seconds = asked.seconds or chosen.seconds
     return chosen
@@ -55,20 +57,48 @@ def checked(arena: Arena, gateways: list[Gateway]) -> None:
 
 
 def rounds(arena: Arena, workload: Workload, gateways: list[Gateway], opts: Options) -> dict:
-    """Samples by contestant. A void run is tried once more; void again, it is a gap."""
+    """A sample by contestant and round; where there was no valid turn, there is none."""
     contestants = workload.contestants(gateways, opts)
     samples = {contestant.title: [] for contestant in contestants}
-    for number in range(opts.rounds):
-        for contestant in contestants:
-            for attempt in ("first", "last"):
-                try:
-                    sample = workload.run(arena, contestant, opts)
-                    samples[contestant.title].append(sample)
-                    break
-                except Void as why:
-                    print(f"  void ({attempt} try): {contestant.title}: {why}", file=sys.stderr)
-        print(f"  round {number + 1} of {opts.rounds}", flush=True)
+    running: dict[str, Running] = {}
+    number_of_rounds = workload.rounds(opts) if contestants else 0
+    try:
+        for number in range(number_of_rounds):
+            # Each round begins with another, so that nobody always follows the same one.
+            first = number % len(contestants)
+            for contestant in contestants[first:] + contestants[:first]:
+                sample = turn(arena, workload, contestant, opts, running, number)
+                samples[contestant.title].append(sample)
+            print(f"  round {number + 1} of {number_of_rounds}", flush=True)
+    finally:
+        for gateway in running.values():
+            gateway.stop()
     return samples
+
+
+def turn(
+    arena: Arena,
+    workload: Workload,
+    contestant: Contestant,
+    opts: Options,
+    running: dict[str, Running],
+    number: int,
+) -> Sample | None:
+    """One contestant's turn. If it is void, it is tried once more, with a new process."""
+    title = contestant.title
+    for attempt in (0, 1):
+        try:
+            if title not in running:
+                running[title] = workload.start(arena, contestant, opts)
+            sample = workload.turn(arena, running[title], opts, number + attempt * opts.rounds)
+            if workload.fresh:
+                running.pop(title).stop()
+            return sample
+        except Void as why:
+            print(f"  void ({('first', 'last')[attempt]} try): {title}: {why}", file=sys.stderr)
+            if title in running:
+                running.pop(title).stop()
+    return None
 
 
 def system_calls(arena: Arena, workload: Workload, gateways: list[Gateway], opts: Options) -> dict:
@@ -98,7 +128,9 @@ def slowest_rate(arena: Arena, gateways: list[Gateway], results: list) -> int:
     known = next((result for result in results if result["workload"].name == "keepalive"), None)
     if known:
         rates = [
-            median(s.count / s.seconds for s in runs) for runs in known["samples"].values() if runs
+            median(s.count / s.seconds for s in report.valid(turns))
+            for turns in known["samples"].values()
+            if any(turns)
         ]
     else:
         rates = []
@@ -134,7 +166,8 @@ def machine() -> dict:
 def main(asked: argparse.Namespace, repository: Path, work: Path) -> int:
     workloads = all_workloads()
     binary = (asked.jotgate or repository / "target" / "release" / "jotgate").resolve()
-    gateways = all_gateways(binary)
+    bare = repository / "target" / "release" / "examples" / "bare"
+    gateways = all_gateways(binary, asked.against and asked.against.resolve(), bare)
     if asked.list:
         for thing in (*workloads, *gateways):
             print(f"{thing.name:20} {thing.title}")
@@ -147,8 +180,12 @@ def main(asked: argparse.Namespace, repository: Path, work: Path) -> int:
             file=sys.stderr,
         )
         return 2
-    if asked.jotgate is None:
-        subprocess.run(["cargo", "build", "--release", "--locked"], cwd=repository, check=True)
+    built = ["--bin=jotgate"] if asked.jotgate is None else []
+    if not asked.peers or "bare" in asked.peers:
+        built.append("--example=bare")
+    if built:
+        build = ["cargo", "build", "--release", "--locked", *built]
+        subprocess.run(build, cwd=repository, check=True)
     gateways = present(gateways, asked.peers)
     opts = options(asked)
     arena = Arena(work, rsa_certificate=asked.rsa)
@@ -188,8 +225,8 @@ def gaps(results: list) -> int:
     missing = [
         (result["workload"].name, title)
         for result in results
-        for title, runs in result["samples"].items()
-        if not runs
+        for title, turns in result["samples"].items()
+        if not any(turns)
     ]
     for workload, title in missing:
         print(f"without a valid run: {title} in {workload}", file=sys.stderr)

@@ -35,6 +35,7 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Gateway:
@@ -44,7 +45,7 @@ class Gateway:
     title = ""
     checks_tokens = True
     speaks_http2 = True
-    speaks_http = True
+    upgrades = True
 
     def version(self) -> str | None:
         """What it calls itself, or nothing if it is not here."""
@@ -54,17 +55,23 @@ class Gateway:
         """Writes its configuration and returns the command that starts it."""
         raise NotImplementedError
 
-    def start(self, arena: Arena, core: set[int] | None = None, **settings) -> Running:
-        folder, port = arena.folder / self.name, free_port()
-        shutil.rmtree(folder, ignore_errors=True)
+    def start(
+        self, arena: Arena, core: set[int] | None = None, under: list | None = None, **settings
+    ) -> Running:
+        """`under` is a command that runs it, such as valgrind, in its folder."""
+        port = free_port()
+        # Of its own, since the same gateway may run in two settings.
+        folder = arena.folder / f"{self.name}-{port}"
         # Not where the configuration is: jotgate watches that folder.
         logs = folder / "logs"
         logs.mkdir(parents=True)
-        command = self.configure(arena, folder, port, **settings)
+        command = [*(under or []), *self.configure(arena, folder, port, **settings)]
         log = logs / "stderr.log"
         with log.open("w") as errors, (logs / "stdout.log").open("w") as output:
             begun = time.monotonic()
-            process = spawn(command, core or arena.gateway_core, stdout=output, stderr=errors)
+            process = spawn(
+                command, core or arena.gateway_core, cwd=folder, stdout=output, stderr=errors
+            )
         wait_for_port(port, process, log)
         return Running(process, port, folder, time.monotonic() - begun)
 
@@ -124,6 +131,38 @@ upgrade = true
         )
         (folder / "jotgate.toml").write_text(text + more)
         return [self.binary, "run", "--config", folder / "jotgate.toml", "--log", "error"]
+
+
+class Another(Jotgate):
+    """A second binary of jotgate's, from before a change or built in another way."""
+
+    name = "another"
+    title = "another jotgate, everything on"
+
+
+class Bare(Gateway):
+    """What the libraries cost; see bare.rs."""
+
+    name = "bare"
+    title = "the libraries alone, no check"
+    checks_tokens = False
+    upgrades = False
+
+    def __init__(self, binary: Path):
+        self.binary = binary
+
+    def version(self) -> str | None:
+        return "built from benches/peers/bare.rs" if self.binary.exists() else None
+
+    def configure(self, arena, folder, port, to="upstream", **_):
+        upstream = arena.sink_port if to == "sink" else arena.upstream_port
+        return [
+            self.binary,
+            f"127.0.0.1:{port}",
+            f"127.0.0.1:{upstream}",
+            arena.folder / "tls.crt",
+            arena.folder / "tls.key",
+        ]
 
 
 class HaproxyJwt(Gateway):
@@ -200,7 +239,6 @@ class HaproxyTcp(HaproxyJwt):
     title = "HAProxy TCP, the floor"
     checks_tokens = False
     speaks_http2 = False
-    speaks_http = False
 
     def configure(self, arena, folder, port, to="upstream", **_):
         upstream = {
@@ -405,5 +443,14 @@ def cluster(name: str, port: int) -> dict:
     }
 
 
-def all_gateways(jotgate: Path) -> list[Gateway]:
-    return [Jotgate(jotgate), HaproxyJwt(), EnvoyJwt(), Nginx(), Haproxy(), HaproxyTcp()]
+def all_gateways(jotgate: Path, another: Path | None, bare: Path) -> list[Gateway]:
+    return [
+        Jotgate(jotgate),
+        *([Another(another)] if another else []),
+        HaproxyJwt(),
+        EnvoyJwt(),
+        Nginx(),
+        Haproxy(),
+        HaproxyTcp(),
+        Bare(bare),
+    ]

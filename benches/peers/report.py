@@ -2,26 +2,50 @@
 
 from dataclasses import asdict
 from html import escape
-from statistics import median
+from statistics import median, quantiles
 
 US = "jotgate, everything on"
 
 
-def spread(values: list[float]) -> str:
-    low, high = min(values), max(values)
-    digits = 1 if median(values) < 100 else 0
-    return f"{median(values):.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+def valid(turns) -> list:
+    return [sample for sample in turns if sample]
+
+
+def quartiles(values: list[float]) -> tuple[float, float]:
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def spread(values: list[float], digits: int | None = None) -> str:
+    if digits is None:
+        digits = 1 if median(values) < 100 else 0
+    if len(values) == 1:
+        return f"{values[0]:,.{digits}f}"
+    low, high = quartiles(values)
+    return f"{median(values):,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
 
 
 def middle(samples, of) -> float:
     return median(of(sample) for sample in samples)
 
 
+def ratios(workload, ours, theirs) -> list[float]:
+    """Ours to theirs in the same round, when the machine was the same for both."""
+    return [
+        workload.figure(our) / workload.figure(their)
+        for our, their in zip(ours, theirs)
+        if our and their
+    ]
+
+
 def markdown(results, versions, facts) -> str:
     lines = [
         f"{facts['cpu']}, {facts['cores']} cores, {facts['kernel']}, {facts['date']}. "
-        f"{facts['rounds']} interleaved rounds; the gateway on one core, load and upstream on the "
-        "rest. Median (lowest–highest).",
+        f"{facts['rounds']} rounds, in which each has a turn of {facts['seconds']:g} s or what "
+        "comes near it; the gateways on one core, load and upstream on the rest. Median "
+        "(quartiles); the ratios are those within a round.",
         "",
         *(f"- {title}: {version}" for title, version in versions.items()),
         "",
@@ -35,34 +59,42 @@ def markdown(results, versions, facts) -> str:
 def table(result, facts) -> list[str]:
     workload, samples = result["workload"], result["samples"]
     ours = samples.get(US) or next(iter(samples.values()))
-    base = middle(ours, lambda s: workload.figure(s)) if ours else None
     title = workload.title
     if workload.name == "latency":
         title += f" ({facts['rate']:,} requests a second)"
     columns = columns_of(workload, samples, result["calls"])
     head = ["", workload.unit, "jotgate is", *columns]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for name, runs in samples.items():
+    for name, turns in samples.items():
+        runs = valid(turns)
         if not runs:
-            lines.append(f"| {name} | no valid run |" + " |" * (len(head) - 2))
+            lines.append(f"| {name} | no valid turn |" + " |" * (len(head) - 2))
             continue
-        figures = [workload.figure(sample) for sample in runs]
-        ratio = f"{base / median(figures):.2f} ×" if base and runs is not ours else ""
-        cells = [name, spread(figures), ratio]
+        paired = ratios(workload, ours, turns) if turns is not ours else []
+        cells = [
+            name,
+            spread([workload.figure(sample) for sample in runs]),
+            spread(paired, 2) if paired else "",
+        ]
         cells += [of(name, runs) for of in columns.values()]
         lines.append("| " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
+def split(workload, runs) -> str:
+    """The figure by user and system, in whose ratio the ticks of all turns fall."""
+    user, system = (sum(getattr(s, kind) for s in runs) for kind in ("user", "system"))
+    figure = middle(runs, lambda s: s.cost) * workload.factor
+    share = user / (user + system) if user + system else 0
+    return f"{figure * share:.1f} + {figure * (1 - share):.1f}"
+
+
 def columns_of(workload, samples, calls) -> dict:
     """What else is worth telling, by the column's title."""
-    if workload.name == "idle":
+    if not workload.timed:
         return {}
     columns = {
-        "user + system": lambda _, runs: (
-            f"{middle(runs, lambda s: s.user / s.count * workload.factor):.1f} + "
-            f"{middle(runs, lambda s: s.system / s.count * workload.factor):.1f}"
-        ),
+        "user + system": lambda _, runs: split(workload, runs),
         "a second": lambda _, runs: (
             f"{middle(runs, lambda s: s.count / s.seconds):,.1f}"
             if workload.unit.endswith("GB")
@@ -70,7 +102,7 @@ def columns_of(workload, samples, calls) -> dict:
         ),
     }
     for name, title in (("p50", "p50 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs")):
-        if all(name in sample.more for runs in samples.values() for sample in runs):
+        if all(name in sample.more for turns in samples.values() for sample in valid(turns)):
             columns[title] = lambda _, runs, name=name: (
                 f"{middle(runs, lambda s: s.more[name]):,.0f}"
             )
@@ -96,9 +128,11 @@ def plain(results, versions, facts) -> dict:
                 "samples": {
                     title: [
                         asdict(sample) | {"figure": result["workload"].figure(sample)}
-                        for sample in runs
+                        if sample
+                        else None
+                        for sample in turns
                     ]
-                    for title, runs in result["samples"].items()
+                    for title, turns in result["samples"].items()
                 },
                 "system_calls": result["calls"],
             }
@@ -117,13 +151,13 @@ def picture(results) -> str:
     for result in results:
         workload = result["workload"]
         bars = {
-            name: [workload.figure(sample) for sample in runs]
-            for name, runs in result["samples"].items()
-            if runs
+            name: [workload.figure(sample) for sample in valid(turns)]
+            for name, turns in result["samples"].items()
+            if any(turns)
         }
         if not bars:
             continue
-        longest = max(max(values) for values in bars.values())
+        longest = max(quartiles(values)[1] for values in bars.values())
         scale = (WIDTH - LABELS - 90) / longest if longest > 0 else 0
         parts.append(text(10, top + 14, f"{workload.title} — {workload.unit}", weight="bold"))
         top += 24
@@ -139,9 +173,10 @@ def picture(results) -> str:
 
 
 def bar(name: str, values: list[float], top: float, scale: float) -> list[str]:
+    """The median, with a line from quartile to quartile."""
     color = OURS if name.startswith("jotgate") else THEIRS
     length, middle_line = max(1, median(values) * scale), top + BAR / 2
-    low, high = min(values) * scale + LABELS, max(values) * scale + LABELS
+    low, high = (quartile * scale + LABELS for quartile in quartiles(values))
     return [
         text(LABELS - 8, top + 13, name.replace("`", ""), anchor="end"),
         f'<rect x="{LABELS}" y="{top}" width="{length:.1f}" height="{BAR}" fill="{color}"/>',

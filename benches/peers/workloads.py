@@ -1,174 +1,17 @@
-"""The workloads: what is asked of a gateway, how often, and what counts as a failure."""
+"""The workloads: what is asked of a gateway, and how often."""
 
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from statistics import median
 
-from arena import CHUNK, HERE, Arena, spawn
-from gateways import Gateway, Running
-from usage import Usage, memory
-
-CLIENTS = HERE / "clients"
-
-
-class Void(Exception):
-    """Something went wrong in a run, so its figures mean nothing."""
-
-
-@dataclass
-class Sample:
-    """One run. CPU in seconds, latencies in microseconds, memory in bytes."""
-
-    count: float
-    user: float = 0
-    system: float = 0
-    seconds: float = 0
-    memory: int = 0
-    more: dict = field(default_factory=dict)
-
-    @property
-    def cost(self) -> float:
-        """CPU time for each, in seconds."""
-        return (self.user + self.system) / self.count
-
-
-@dataclass
-class Options:
-    """How much is done."""
-
-    seconds: float
-    rounds: int
-    tokens: int
-    first_sights: int
-    handshakes: int
-    bodies: int
-    messages: int
-    idle: int
-    routes: int
-    # Whether it is only to be seen that everything works: nothing is warmed up or waited for.
-    is_rehearsal: bool = False
-    # For the workload that is about latency; requests a second.
-    rate: int = 0
-
-
-@dataclass
-class Contestant:
-    """A gateway in one of its settings."""
-
-    gateway: Gateway
-    title: str
-    settings: dict = field(default_factory=dict)
-    core: set[int] | None = None
-
-
-class Workload:
-    """One thing to do to each of several contestants."""
-
-    name = ""
-    title = ""
-    # What is divided by, and the unit of the result with its factor.
-    unit, factor = "µs of CPU per request", 1e6
-    settings: dict = {}
-    traced = False
-
-    def figure(self, sample: Sample) -> float:
-        """What it is about, in its unit."""
-        return sample.cost * self.factor
-
-    def takes(self, gateway: Gateway) -> bool:
-        """Whether it makes sense for a gateway."""
-        return True
-
-    def contestants(self, gateways: list[Gateway], options: Options) -> list[Contestant]:
-        return [Contestant(g, g.title, dict(self.settings)) for g in gateways if self.takes(g)]
-
-    def warm(self, arena: Arena, running: Running, options: Options) -> None:
-        """Before anything is measured: connections are opened, caches filled."""
-
-    def load(self, arena: Arena, running: Running, options: Options) -> Sample:
-        """The load itself. Raises `Void` when one request went wrong."""
-        raise NotImplementedError
-
-    def run(self, arena: Arena, contestant: Contestant, options: Options) -> Sample:
-        running = contestant.gateway.start(arena, contestant.core, **contestant.settings)
-        try:
-            if not options.is_rehearsal:
-                self.warm(arena, running, options)
-            before = Usage.of(running.process.pid)
-            sample = self.load(arena, running, options)
-            used = Usage.of(running.process.pid).since(before)
-            sample.user, sample.system = used.user, used.system
-            sample.memory = memory(running.process.pid)
-            sample.more["ready_ms"] = running.ready_after * 1000
-            return sample
-        finally:
-            running.stop()
-
-
-def client(arena: Arena, command: list, until: str | None = None) -> str:
-    """Runs a load generator beside the upstream: to its end, or until it has said something."""
-    process = spawn(
-        command, arena.load_cores, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    if until and until in process.stderr.readline():
-        process.send_signal(signal.SIGINT)
-    said, errors = process.communicate()
-    if process.returncode:
-        raise Void(f"{command[0]} ended with {process.returncode}: {errors.strip()[-300:]}")
-    return said
-
-
-def wrk(arena, running, seconds, token="", tokens=None, refused=False, connections=64) -> Sample:
-    bearer = ["-H", f"Authorization: Bearer {token}"] if token else []
-    said = client(
-        arena,
-        [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(1, round(seconds))}s",
-            "-s",
-            CLIENTS / "wrk.lua",
-            *bearer,
-            f"https://127.0.0.1:{running.port}/api/x",
-            *(["--", *tokens] if tokens else []),
-        ],
-        until="no more tokens" if tokens and tokens[1] == "once" else None,
-    )
-    result = json.loads(said.splitlines()[-1])
-    expected = result["requests"] if refused else 0
-    if result["broken"] or result["refused"] != expected or not result["requests"]:
-        raise Void(f"requests went wrong: {result}")
-    latencies = {name: result[name] for name in ("p50", "p99", "p999")}
-    return Sample(result["requests"], seconds=result["seconds"], more=latencies)
-
-
-def h2load(arena, running, options, path="/api/x") -> Sample:
-    token = arena.keys["RS256"].token("alice")
-    said = client(
-        arena,
-        [
-            "h2load",
-            "-H",
-            f"Authorization: Bearer {token}",
-            *options,
-            f"https://127.0.0.1:{running.port}{path}",
-        ],
-    )
-    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", said)
-    codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", said)
-    if not done or not codes or any(int(n) for n in (*done.groups()[1:], *codes.groups()[1:])):
-        raise Void(said[-600:])
-    if not int(done[1]):
-        raise Void("no request was answered")
-    took = re.search(r"finished in ([\d.]+)(us|ms|s)", said)
-    seconds = float(took[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1}[took[2]]
-    return Sample(int(done[1]), seconds=seconds)
+from arena import CHUNK, spawn
+from instructions import Instructions
+from load import CLIENTS, Sample, Void, client, h2load, wrk
+from usage import memory
+from workload import Contestant, Workload
 
 
 class KeepAlive(Workload):
@@ -179,7 +22,7 @@ class KeepAlive(Workload):
     def warm(self, arena, running, options):
         wrk(arena, running, 1, arena.keys["RS256"].token("alice"))
 
-    def load(self, arena, running, options):
+    def load(self, arena, running, options, turn):
         return wrk(arena, running, options.seconds, arena.keys["RS256"].token("bob"))
 
 
@@ -194,7 +37,7 @@ class ManyTokens(Workload):
         tokens = arena.tokens("RS256", options.tokens)
         wrk(arena, running, max(1, options.tokens / 5000), tokens=[tokens, "cycle"])
 
-    def load(self, arena, running, options):
+    def load(self, arena, running, options, turn):
         tokens = arena.tokens("RS256", options.tokens)
         return wrk(arena, running, options.seconds, tokens=[tokens, "cycle"])
 
@@ -209,12 +52,16 @@ class FirstSight(Workload):
         return gateway.checks_tokens
 
     def warm(self, arena, running, options):
+        for turn in range(options.rounds):
+            arena.tokens(self.algorithm, options.first_sights, turn)
         wrk(arena, running, 1, arena.keys[self.algorithm].token("alice"))
 
-    def load(self, arena, running, options):
-        # As many as there are, not as long as it takes: none may come twice.
-        tokens = arena.tokens(self.algorithm, options.first_sights)
-        return wrk(arena, running, 60, tokens=[tokens, "once"])
+    def load(self, arena, running, options, turn):
+        # Each turn has tokens of its own, the same for everybody. Fewer connections than elsewhere,
+        # since a turn is short and they are opened anew.
+        count = options.first_sights
+        tokens = arena.tokens(self.algorithm, count, turn)
+        return wrk(arena, running, 60, tokens=[tokens, "once"], connections=16)
 
 
 class Http2(Workload):
@@ -228,7 +75,7 @@ class Http2(Workload):
     def warm(self, arena, running, options):
         h2load(arena, running, ["-c8", "-m16", "-n2000"])
 
-    def load(self, arena, running, options):
+    def load(self, arena, running, options, turn):
         # A number of requests rather than a time: h2load cuts off what is under way at the end.
         count = round(12_000 * options.seconds)
         return h2load(arena, running, ["-c8", "-m16", f"-n{count}"])
@@ -262,7 +109,7 @@ class Handshakes(Workload):
     def warm(self, arena, running, options):
         self._run(arena, running, 50)
 
-    def load(self, arena, running, options):
+    def load(self, arena, running, options, turn):
         return self._run(arena, running, options.handshakes)
 
 
@@ -275,7 +122,7 @@ class Bodies(Workload):
         self.title = f"6. 10 MB bodies {direction}, 8 connections"
         self.settings = {"to": "sink" if direction == "up" else "upstream"}
 
-    def load(self, arena, running, options):
+    def load(self, arena, running, options, turn):
         common = ["--h1", "-c8", f"-n{options.bodies}"]
         if self.direction == "down":
             sample = h2load(arena, running, common, "/api/large")
@@ -294,7 +141,7 @@ class Refused(Workload):
     def takes(self, gateway):
         return gateway.checks_tokens
 
-    def load(self, arena, running, options):
+    def load(self, arena, running, options, turn):
         key = arena.keys["RS256"]
         if self.what == "expired":
             token = key.token("mallory", exp=int(time.time()) - 3600)
@@ -316,7 +163,7 @@ class Latency(Workload):
     def warm(self, arena, running, options):
         wrk(arena, running, 1, arena.keys["RS256"].token("alice"))
 
-    def load(self, arena, running, options):
+    def load(self, arena, running, options, turn):
         # Not beside the keys: jotgate watches that folder, and would wake at each line.
         log = arena.folder / "upstream" / "latency.log"
         log.unlink(missing_ok=True)
@@ -337,41 +184,37 @@ class Idle(Workload):
     name = "idle"
     title = "9. Idle TLS connections that have had a request"
     unit = "KiB of memory per connection"
+    fresh = True
+    timed = False
 
     def figure(self, sample):
         return sample.memory / sample.count / 1024
 
-    def run(self, arena, contestant, options):
-        running = contestant.gateway.start(arena, contestant.core, **contestant.settings)
-        try:
-            wrk(arena, running, 1, arena.keys["RS256"].token("alice"), connections=8)
-            before = memory(running.process.pid)
-            holder = spawn(
-                [
-                    sys.executable,
-                    CLIENTS / "idle.py",
-                    "127.0.0.1",
-                    running.port,
-                    options.idle,
-                    arena.keys["RS256"].token("alice"),
-                ],
-                arena.load_cores,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            if holder.stdout.readline() != "open\n":
-                raise Void(holder.communicate()[1])
-            # What a gateway gives back it gives back in these seconds.
-            time.sleep(0 if options.is_rehearsal else 4)
-            held = memory(running.process.pid) - before
-            said, errors = holder.communicate()
-            if said != "still open\n":
-                raise Void(errors)
-            return Sample(options.idle, memory=held)
-        finally:
-            running.stop()
+    def rounds(self, options):
+        return min(3, options.rounds)
+
+    def turn(self, arena, running, options, number):
+        token = arena.keys["RS256"].token("alice")
+        wrk(arena, running, 1, token, connections=8)
+        before = memory(running.process.pid)
+        client = [CLIENTS / "idle.py", "127.0.0.1", running.port, options.idle, token]
+        holder = spawn(
+            [sys.executable, *client],
+            arena.load_cores,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if holder.stdout.readline() != "open\n":
+            raise Void(holder.communicate()[1])
+        # What a gateway gives back it gives back in these seconds.
+        time.sleep(0 if options.is_rehearsal else 4)
+        held = memory(running.process.pid) - before
+        said, errors = holder.communicate()
+        if said != "still open\n":
+            raise Void(errors)
+        return Sample(options.idle, memory=held)
 
 
 class Routes(KeepAlive):
@@ -386,6 +229,22 @@ class Routes(KeepAlive):
             if gateway.name == "jotgate"
             for count in (10, options.routes)
         ]
+
+    def start(self, arena, contestant, options):
+        """Several times: from the command to a port that answers is part of what is compared."""
+        times = []
+        for _ in range(0 if options.is_rehearsal else 6):
+            running = contestant.gateway.start(arena, **contestant.settings)
+            running.stop()
+            times.append(running.ready_after)
+        running = super().start(arena, contestant, options)
+        running.ready_after = median([*times, running.ready_after])
+        return running
+
+    def turn(self, arena, running, options, number):
+        sample = super().turn(arena, running, options, number)
+        sample.more["ready_ms"] = running.ready_after * 1000
+        return sample
 
 
 class Workers(KeepAlive):
@@ -415,7 +274,10 @@ class WebSocket(Workload):
     unit, factor = "µs of CPU per message there and back", 1e6
     settings = {"to": "echo"}
 
-    def load(self, arena, running, options):
+    def takes(self, gateway):
+        return gateway.upgrades
+
+    def load(self, arena, running, options, turn):
         token = arena.keys["RS256"].token("alice")
         said = client(
             arena,
@@ -451,4 +313,6 @@ def all_workloads() -> list[Workload]:
         Routes(),
         Workers(),
         WebSocket(),
+        Instructions("HTTP/1.1", ["--h1", "-c16"]),
+        Instructions("HTTP/2", ["-c8", "-m16"]),
     ]
