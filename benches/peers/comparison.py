@@ -14,8 +14,8 @@ import conformity
 import report
 from arena import Arena
 from gateways import Gateway, Running, all_gateways
-from usage import SystemCalls
 from load import Sample, Void, h2load, wrk
+from usage import SystemCalls
 from workload import Contestant, Options, Workload
 from workloads import all_workloads
 

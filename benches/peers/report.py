@@ -18,13 +18,17 @@ def quartiles(values: list[float]) -> tuple[float, float]:
     return low, high
 
 
-def spread(values: list[float], digits: int | None = None) -> str:
+def figure(value: float, digits: int | None = None) -> str:
     if digits is None:
-        digits = 1 if median(values) < 100 else 0
+        digits = 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
+
+
+def spread(values: list[float], digits: int | None = None) -> str:
     if len(values) == 1:
-        return f"{values[0]:,.{digits}f}"
-    low, high = quartiles(values)
-    return f"{median(values):,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
+        return figure(values[0], digits)
+    low, high = (figure(quartile, digits) for quartile in quartiles(values))
+    return f"{figure(median(values), digits)} ({low}–{high})"
 
 
 def middle(samples, of) -> float:
@@ -181,7 +185,7 @@ def bar(name: str, values: list[float], top: float, scale: float) -> list[str]:
         text(LABELS - 8, top + 13, name.replace("`", ""), anchor="end"),
         f'<rect x="{LABELS}" y="{top}" width="{length:.1f}" height="{BAR}" fill="{color}"/>',
         f'<path d="M{low:.1f} {middle_line}H{high:.1f}" stroke="{INK}" stroke-width="1.5"/>',
-        text(max(high, LABELS + length) + 6, top + 13, f"{median(values):.1f}"),
+        text(max(high, LABELS + length) + 6, top + 13, figure(median(values))),
     ]
 
 
