@@ -49,6 +49,13 @@ fn forged() -> Bench {
     Bench::new(&signer, &forged)
 }
 
+fn oversized() -> Bench {
+    let signer = Signer::new(KeyKind::P256);
+    let long = |token: String| token + &"A".repeat(24 * 1024);
+    let tokens: Vec<String> = tokens(&signer, 3600).into_iter().map(long).collect();
+    Bench::new(&signer, &tokens)
+}
+
 #[library_benchmark]
 #[bench::rs256(setup = Raw::new, args = (KeyKind::Rsa2048))]
 #[bench::es256(setup = Raw::new, args = (KeyKind::P256))]
@@ -81,6 +88,7 @@ fn eight_cache_hits(mut bench: Bench) -> Bench {
 #[library_benchmark]
 #[bench::expired(setup = expired)]
 #[bench::forged(setup = forged)]
+#[bench::oversized(setup = oversized)]
 fn eight_refusals(mut bench: Bench) -> Bench {
     for index in 0..TOKENS {
         assert!(bench.verify(index).is_err());

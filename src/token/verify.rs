@@ -11,7 +11,10 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::cache::{Entry, TokenCache};
-use super::{Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, Presented, Refusal};
+use super::{
+    Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, MAX_TOKEN_BYTES, Presented,
+    Refusal,
+};
 use crate::clock::NumericDate;
 use crate::keys::{Key, TRIED_WITHOUT_KID};
 use crate::observe::{Metrics, TokenLookup};
@@ -69,6 +72,10 @@ impl Verifier {
         now: NumericDate,
     ) -> Option<Result<VerifiedToken, Refusal>> {
         let token = presented.as_bytes();
+        // None so long was ever verified, and to look for it means to hash it all.
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
         let entry = self.cache.get(token)?;
         let accepted = accepted.find(|a| a.issuer.name == entry.issuer)?;
         // A key that was replaced since takes its tokens along.
