@@ -25,6 +25,8 @@ class Sample:
     cpu: float = 0
     user: float = 0
     system: float = 0
+    # The whole machine's, load and upstream included, in the same ticks.
+    machine: float = 0
     seconds: float = 0
     memory: int = 0
     more: dict = field(default_factory=dict)

@@ -105,6 +105,10 @@ def columns_of(workload, samples, calls) -> dict:
             else f"{middle(runs, lambda s: s.count / s.seconds):,.0f}"
         ),
     }
+    if workload.name in ("down", "up"):
+        columns["whole machine"] = lambda _, runs: (
+            f"{middle(runs, lambda s: s.machine / s.count) * workload.factor:,.0f}"
+        )
     for name, title in (("p50", "p50 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs")):
         if all(name in sample.more for turns in samples.values() for sample in valid(turns)):
             columns[title] = lambda _, runs, name=name: (

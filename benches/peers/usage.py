@@ -35,6 +35,15 @@ class Usage:
         )
 
 
+def machine() -> float:
+    """CPU time of everything that runs here, in seconds: what the kernel does for one process in
+    the time of another, too."""
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / TICKS
+
+
 def memory(pid: int) -> int:
     """Resident bytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())

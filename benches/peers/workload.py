@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from arena import Arena
 from gateways import Gateway, Running
 from load import Sample
-from usage import Usage, memory
+from usage import Usage, machine, memory
 
 
 @dataclass
@@ -86,9 +86,10 @@ class Workload:
 
     def turn(self, arena: Arena, running: Running, options: Options, number: int) -> Sample:
         """One turn; no other has the same number."""
-        before = Usage.of(running.process.pid)
+        before, all_before = Usage.of(running.process.pid), machine()
         sample = self.load(arena, running, options, number)
         used = Usage.of(running.process.pid).since(before)
         sample.cpu, sample.user, sample.system = used.cpu, used.user, used.system
+        sample.machine = machine() - all_before
         sample.memory = memory(running.process.pid)
         return sample
