@@ -1,62 +1,37 @@
 //! A stream that is read in pieces.
 //!
-//! hyper doubles its buffer for HTTP/1 whenever one read has filled it, up to the largest head
-//! that it accepts, and keeps it that large; the bytes underneath grow by doubling too, so that a
+//! hyper doubles its buffer for HTTP/1 whenever one read has filled it, up to a bound that has to
+//! be large enough for heads; the bytes underneath grow by doubling too, so that a
 //! body that comes fast ends up with several times what it needs. Where a thousand bodies are
 //! under way at once, that is most of the memory there is. A piece that never quite fills the
 //! buffer leaves it as it is.
 //!
 //! Small pieces cost more time for each byte. So a stream on which a lot has come at once gets
-//! larger ones, as long as there is memory put by for that.
+//! larger ones, as long as there is memory put by for that, and gives it back when it goes on with
+//! little at a time.
+
+mod growth;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The memory that all workers together may use for larger pieces.
-#[derive(Debug, Clone)]
-pub struct Surplus(Arc<Semaphore>);
-
-impl Surplus {
-    /// So many bytes.
-    pub fn of(bytes: usize) -> Self {
-        let units = (bytes / UNIT).min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(units)))
-    }
-
-    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes / UNIT).ok()?;
-        self.0.clone().try_acquire_many_owned(units).ok()
-    }
-}
+use growth::Growth;
+pub use growth::Surplus;
 
 /// A stream whose reads are limited. Writes pass as they are.
 #[derive(Debug)]
 pub(crate) struct Pieces<S> {
     stream: Take<S>,
-    /// hyper's buffer, in bytes; a power of two.
+    /// What hyper's buffer is to be, in bytes; a power of two.
     buffer: usize,
     /// Where it may become larger.
     growth: Option<Growth>,
     /// An error that was met behind bytes, for the next read.
     failed: Option<io::Error>,
-}
-
-/// How a buffer becomes larger.
-#[derive(Debug)]
-struct Growth {
-    /// Up to so many bytes; a power of two.
-    most: usize,
-    surplus: Surplus,
-    /// What has come in large parts without a pause.
-    flowed: usize,
-    /// The memory, once there was some. Kept to the end: what hyper has once allocated, it
-    /// allocates again.
-    granted: Option<OwnedSemaphorePermit>,
 }
 
 impl<S: AsyncRead> Pieces<S> {
@@ -72,12 +47,7 @@ impl<S: AsyncRead> Pieces<S> {
 
     /// For a buffer that may become this large, if there is a surplus.
     pub(crate) fn growing_to(mut self, most: usize, surplus: &Surplus) -> Self {
-        self.growth = Some(Growth {
-            most,
-            surplus: surplus.clone(),
-            flowed: 0,
-            granted: None,
-        });
+        self.growth = Some(Growth::between(self.buffer, most, surplus));
         self
     }
 
@@ -89,26 +59,13 @@ impl<S: AsyncRead> Pieces<S> {
     /// Whether the buffer has become large.
     fn has_grown(&self) -> bool {
         let growth = self.growth.as_ref();
-        growth.is_some_and(|growth| growth.granted.is_some())
+        growth.is_some_and(Growth::has_begun)
     }
 
     /// Notes how much one read has brought.
     fn note(&mut self, length: usize) {
-        let Some(growth) = &mut self.growth else {
-            return;
-        };
-        if length < self.buffer / 2 {
-            growth.flowed = 0;
-            return;
-        }
-        growth.flowed += length;
-        if growth.flowed >= MUCH_BYTES {
-            growth.flowed = 0;
-            let more = (growth.most - self.buffer) * HELD_AT_ONCE;
-            growth.granted = growth.surplus.take(more);
-            if growth.granted.is_some() {
-                self.buffer = growth.most;
-            }
+        if let Some(growth) = &mut self.growth {
+            self.buffer = growth.after(length, Instant::now);
         }
     }
 }
@@ -119,6 +76,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
         let before = buf.filled().len();
         let has_grown = self.has_grown();
         // hyper's first buffer, which cannot be filled so, or a tunnel's own, which never grows.
@@ -131,9 +91,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
             self.note(buf.filled().len() - before);
             return Poll::Ready(Ok(()));
-        }
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Err(error));
         }
         // TLS gives no more than one record at a time.
         while buf.remaining() > 0 && self.stream.limit() > 0 {
@@ -149,20 +106,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
                 Poll::Pending => break,
             }
         }
+        self.note(buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
-
-/// Bytes that come without a pause before they are read in larger pieces: more than the systems on
-/// the way hold for a receiver that takes nothing.
-const MUCH_BYTES: usize = 8 * 1024 * 1024;
-
-/// Pieces that are held of one stream at most, where their receiver takes nothing: measured are
-/// six, in buffers of hyper's on both sides, of TLS, and on the way between them.
-const HELD_AT_ONCE: usize = 8;
-
-/// What memory is counted in.
-const UNIT: usize = 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
     fn poll_write(
@@ -196,32 +143,95 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use super::growth::{HELD_AT_ONCE, MANY_SMALL_READS, MUCH_BYTES};
     use super::*;
 
     const USUAL: usize = 16 * 1024;
     const LARGE: usize = 64 * 1024;
 
-    /// A stream with more than anybody reads.
-    fn flood(surplus: &Surplus) -> Pieces<tokio::io::Repeat> {
-        Pieces::of(tokio::io::repeat(7), USUAL).growing_to(LARGE, surplus)
+    /// Enough for so many streams.
+    fn surplus_for(streams: usize) -> Surplus {
+        Surplus::of(streams * (LARGE - USUAL) * HELD_AT_ONCE)
     }
 
-    async fn piece<S: AsyncRead + Unpin>(pieces: &mut Pieces<S>) -> usize {
-        let mut buffer = vec![0; 128 * 1024];
+    /// What happens on a stream, in turn; after it comes the end.
+    struct Script(VecDeque<Step>);
+
+    #[derive(Clone)]
+    enum Step {
+        /// So many bytes, as far as there is room for them.
+        Bytes(usize),
+        /// Nothing for now.
+        Pause,
+        /// Told once, as sockets do.
+        Reset,
+    }
+
+    impl AsyncRead for Script {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match self.0.pop_front() {
+                Some(Step::Bytes(length)) => {
+                    let now = length.min(buf.remaining());
+                    buf.put_slice(&vec![7; now]);
+                    if now < length {
+                        self.0.push_front(Step::Bytes(length - now));
+                    }
+                    Poll::Ready(Ok(()))
+                }
+                Some(Step::Pause) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Some(Step::Reset) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                None => Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn pieces_of(steps: impl IntoIterator<Item = Step>, surplus: &Surplus) -> Pieces<Script> {
+        let script = Script(steps.into_iter().collect());
+        Pieces::of(script, USUAL).growing_to(LARGE, surplus)
+    }
+
+    /// A stream with more than anybody reads.
+    fn flood(surplus: &Surplus) -> Pieces<Script> {
+        pieces_of([Step::Bytes(usize::MAX)], surplus)
+    }
+
+    async fn piece(pieces: &mut Pieces<Script>) -> usize {
+        let mut buffer = vec![0; 2 * LARGE];
         pieces.read(&mut buffer).await.unwrap()
     }
 
     /// Reads what it takes to be given larger pieces.
-    async fn much<S: AsyncRead + Unpin>(pieces: &mut Pieces<S>) {
+    async fn much(pieces: &mut Pieces<Script>) {
         let mut read = 0;
         while read < MUCH_BYTES {
             read += piece(pieces).await;
         }
     }
 
+    /// How a stream ends, read to its end, and what came before.
+    async fn to_the_end(pieces: &mut Pieces<Script>) -> (usize, io::Result<()>) {
+        let (mut buffer, mut read) = (vec![0; 2 * LARGE], 0);
+        loop {
+            match pieces.read(&mut buffer).await {
+                Ok(0) => return (read, Ok(())),
+                Ok(length) => read += length,
+                Err(error) => return (read, Err(error)),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_stream_on_which_much_has_come_is_read_in_large_pieces() {
-        let mut pieces = flood(&Surplus::of(1024 * 1024));
+        let mut pieces = flood(&surplus_for(1));
         assert_eq!(piece(&mut pieces).await, USUAL - 1);
         much(&mut pieces).await;
         assert_eq!(piece(&mut pieces).await, LARGE - 1);
@@ -229,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn t117_without_memory_for_them_pieces_stay_small() {
-        let for_one = Surplus::of((LARGE - USUAL) * HELD_AT_ONCE);
+        let for_one = surplus_for(1);
         let (mut first, mut second) = (flood(&for_one), flood(&for_one));
         much(&mut first).await;
         much(&mut second).await;
@@ -242,20 +252,50 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_bit_by_bit_never_gets_large_pieces() {
-        let (ours, mut theirs) = tokio::io::duplex(1024);
-        let mut pieces = Pieces::of(ours, USUAL).growing_to(LARGE, &Surplus::of(1024 * 1024));
-        for _ in 0..2 * MUCH_BYTES / 1024 {
-            tokio::io::AsyncWriteExt::write_all(&mut theirs, &[0; 1024])
-                .await
-                .unwrap();
-            assert_eq!(piece(&mut pieces).await, 1024);
+        let bits = vec![Step::Bytes(1024); 2 * MUCH_BYTES / 1024];
+        let mut pieces = pieces_of(bits, &surplus_for(1));
+        while piece(&mut pieces).await > 0 {
+            assert!(!pieces.has_grown());
         }
+    }
+
+    /// A stream that flows and then goes on with little at a time; then comes something else.
+    fn dwindling(then: Option<Step>, surplus: &Surplus) -> Pieces<Script> {
+        let little = vec![[Step::Pause, Step::Bytes(100)]; MANY_SMALL_READS].concat();
+        // As many as `much` reads.
+        let piece = USUAL - 1;
+        let flow = [Step::Bytes(MUCH_BYTES.div_ceil(piece) * piece)];
+        pieces_of(flow.into_iter().chain(little).chain(then), surplus)
+    }
+
+    #[tokio::test]
+    async fn t117_a_stream_that_goes_on_with_little_gives_back_what_it_had() {
+        let surplus = surplus_for(1);
+        let mut first = dwindling(None, &surplus);
+        much(&mut first).await;
+        for _ in 0..MANY_SMALL_READS {
+            assert!(first.has_grown());
+            assert_eq!(piece(&mut first).await, 100);
+        }
+        assert!(!first.has_grown());
+        let mut second = flood(&surplus);
+        much(&mut second).await;
+        assert_eq!(piece(&mut second).await, LARGE - 1);
+    }
+
+    #[tokio::test]
+    async fn a_reset_behind_the_last_of_little_reads_is_never_taken_for_an_end() {
+        let mut pieces = dwindling(Some(Step::Reset), &surplus_for(1));
+        much(&mut pieces).await;
+        assert!(pieces.has_grown());
+        let (_, end) = to_the_end(&mut pieces).await;
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         assert!(!pieces.has_grown());
     }
 
     #[tokio::test]
     async fn a_reader_without_room_for_large_pieces_takes_no_memory_from_others() {
-        let mut pieces = flood(&Surplus::of(1024 * 1024));
+        let mut pieces = flood(&surplus_for(1));
         let mut buffer = vec![0; USUAL / 2];
         for _ in 0..2 * MUCH_BYTES / buffer.len() {
             pieces.read_exact(&mut buffer).await.unwrap();
@@ -263,57 +303,21 @@ mod tests {
         assert!(!pieces.has_grown());
     }
 
-    /// Bytes without a pause, and then a reset.
-    struct Broken(usize);
-
-    impl AsyncRead for Broken {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            // Told once, as sockets do.
-            if self.0 == 0 {
-                self.0 = usize::MAX;
-                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-            }
-            if self.0 == usize::MAX {
-                return Poll::Ready(Ok(()));
-            }
-            let length = self.0.min(16 * 1024).min(buf.remaining());
-            buf.put_slice(&vec![7; length]);
-            self.0 -= length;
-            Poll::Ready(Ok(()))
-        }
-    }
-
     #[tokio::test]
     async fn a_reset_behind_a_large_piece_is_never_taken_for_an_end() {
-        let stream = Broken(MUCH_BYTES * 2);
-        let mut pieces = Pieces::of(stream, USUAL).growing_to(LARGE, &Surplus::of(1024 * 1024));
-        let (mut buffer, mut read) = (vec![0; 128 * 1024], 0);
-        let error = loop {
-            match pieces.read(&mut buffer).await {
-                Ok(0) => panic!("the end after {read} bytes"),
-                Ok(length) => read += length,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(read, MUCH_BYTES * 2);
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        let steps = [Step::Bytes(2 * MUCH_BYTES), Step::Reset];
+        let mut pieces = pieces_of(steps, &surplus_for(1));
+        let (read, end) = to_the_end(&mut pieces).await;
+        assert_eq!(read, 2 * MUCH_BYTES);
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(pieces.has_grown());
     }
 
     #[tokio::test]
     async fn an_end_behind_a_large_piece_is_seen_after_it() {
-        let stream = tokio::io::repeat(7).take(MUCH_BYTES as u64 * 2);
-        let mut pieces = Pieces::of(stream, USUAL).growing_to(LARGE, &Surplus::of(1024 * 1024));
-        let mut read = 0;
-        loop {
-            match piece(&mut pieces).await {
-                0 => break,
-                length => read += length,
-            }
-        }
-        assert_eq!(read, MUCH_BYTES * 2);
+        let mut pieces = pieces_of([Step::Bytes(2 * MUCH_BYTES)], &surplus_for(1));
+        let (read, end) = to_the_end(&mut pieces).await;
+        assert_eq!(read, 2 * MUCH_BYTES);
+        end.unwrap();
     }
 }
