@@ -355,7 +355,7 @@ mod tests {
     fn an_algorithm_outside_the_set_fails_closed() {
         crypto::install();
         let bytes: Vec<u8> = (0..64).collect();
-        let signing = jsonwebtoken::EncodingKey::from_secret(&bytes);
+        let signing = jsonwebtoken::EncodingKey::from_secret(&bytes).unwrap();
         let signature = |algorithm| jsonwebtoken::crypto::sign(b"m", &signing, algorithm).unwrap();
         let key = secret(&bytes).unwrap();
         let narrow = key.narrowed(AlgorithmSet::of(&[Algorithm::HS512])).unwrap();

@@ -108,6 +108,9 @@ pub enum MintError {
     /// The bytes are no private key that signs tokens.
     #[error("not an RSA, P-256, P-384 or Ed25519 private key in PKCS#8")]
     NotAPrivateKey,
+    /// There are no bytes of a secret.
+    #[error("empty; an HMAC takes a secret at least as long as its hash")]
+    EmptySecret,
     /// The key is of another family.
     #[error("a key for {default} cannot sign {wanted}")]
     Algorithm {
@@ -162,7 +165,9 @@ impl MintArgs {
                 let secret = read_file(path)
                     .and_then(|bytes| decode_secret(&bytes, self.secret_encoding.into()));
                 let secret = secret.map_err(|fault| key_file(path, fault.message))?;
-                Ok((SigningKey::from_secret(&secret), path))
+                let key = SigningKey::from_secret(&secret)
+                    .map_err(|error| key_file(path, error.to_string()))?;
+                Ok((key, path))
             }
             (None, None) => unreachable!("clap requires one of --key and --secret"),
         }
@@ -229,11 +234,14 @@ impl SigningKey {
     }
 
     /// Takes an HMAC secret as it is.
-    pub fn from_secret(secret: &[u8]) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`MintError::EmptySecret`].
+    pub fn from_secret(secret: &[u8]) -> Result<Self, MintError> {
+        Ok(Self {
             default_algorithm: Algorithm::HS256,
-            encoding: EncodingKey::from_secret(secret),
-        }
+            encoding: EncodingKey::from_secret(secret).map_err(|_| MintError::EmptySecret)?,
+        })
     }
 
     /// What it signs unless told otherwise.

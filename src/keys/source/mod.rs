@@ -254,7 +254,7 @@ pub(crate) fn undecodable(error: &DecodeError) -> String {
             format!("the character at offset {offset} is not in its alphabet")
         }
         DecodeError::InvalidLength(length) => format!("{length} characters cannot be whole bytes"),
-        DecodeError::InvalidLastSymbol(offset, _) => {
+        DecodeError::InvalidLastSymbol { offset, .. } => {
             format!("the character at offset {offset} has stray bits")
         }
         DecodeError::InvalidPadding => "the padding is wrong".to_owned(),

@@ -80,7 +80,7 @@ pub(crate) fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, 
                 .hint("write - for +, _ for / and no =, or leave out secret_encoding to use the bytes as they are");
             match error {
                 // Cut inside of the characters that make up a byte.
-                DecodeError::InvalidLength(_) | DecodeError::InvalidLastSymbol(..) => fault.unsettled(),
+                DecodeError::InvalidLength(_) | DecodeError::InvalidLastSymbol { .. } => fault.unsettled(),
                 DecodeError::InvalidByte(..) | DecodeError::InvalidPadding => fault,
             }
         }),

@@ -1,8 +1,9 @@
 //! A good token that is changed in one place before it is signed.
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::Algorithm;
 
 use super::{Signer, now};
 
@@ -109,13 +110,20 @@ impl Draft {
         signer.token_of(&self.header.text(), &self.claims.text(), self.algorithm)
     }
 
-    /// With an HMAC of the algorithm that was chosen.
+    /// With an HMAC of the algorithm that was chosen, empty secrets included: the JOSE library signs
+    /// nothing with those.
     pub fn hmac(&self, secret: &[u8]) -> String {
-        jotgate::crypto::install();
+        let (_, hash) = [
+            (Algorithm::HS256, hmac::HMAC_SHA256),
+            (Algorithm::HS384, hmac::HMAC_SHA384),
+            (Algorithm::HS512, hmac::HMAC_SHA512),
+        ]
+        .into_iter()
+        .find(|(algorithm, _)| *algorithm == self.algorithm)
+        .expect("an algorithm that takes a secret");
         let input = self.signing_input();
-        let key = EncodingKey::from_secret(secret);
-        let mac = jsonwebtoken::crypto::sign(input.as_bytes(), &key, self.algorithm).unwrap();
-        format!("{input}.{mac}")
+        let tag = hmac::sign(&hmac::Key::new(hash, secret), input.as_bytes());
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
     /// Signed by [`Signer::rsa`] over other bytes than JSON: the header's.

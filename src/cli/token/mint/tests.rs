@@ -129,6 +129,14 @@ fn a_secret_signs_what_it_verifies() {
 }
 
 #[test]
+fn an_empty_secret_signs_nothing() {
+    let folder = keys(KeyKind::P256);
+    std::fs::write(folder.path().join("internal.key"), "\n").unwrap();
+    let refused = run(&folder, "--secret|@/internal.key|--iss|me|--sub|a").unwrap_err();
+    assert!(refused.contains("internal.key: empty"), "{refused}");
+}
+
+#[test]
 fn the_claims_are_those_that_were_asked_for() {
     let folder = keys(KeyKind::Ed25519);
     let claims = |args: &str| {

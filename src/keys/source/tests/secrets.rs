@@ -17,7 +17,7 @@ fn raw(bytes: impl AsRef<[u8]>) -> Loaded {
 
 fn verifies(loaded: Loaded, secret: &[u8]) -> bool {
     crypto::install();
-    let signing = jsonwebtoken::EncodingKey::from_secret(secret);
+    let signing = jsonwebtoken::EncodingKey::from_secret(secret).unwrap();
     let signature =
         jsonwebtoken::crypto::sign(b"m", &signing, jsonwebtoken::Algorithm::HS256).unwrap();
     sound(loaded)
