@@ -91,7 +91,8 @@ impl Growth {
             return;
         }
         let now = now();
-        // Who takes its time gains nothing by larger pieces, however long it goes on.
+        // Who takes its time gains nothing by larger pieces, however long it goes on. What is held of
+        // them still fits into a client's share of the memory.
         if now.duration_since(since) > SOON {
             self.granted = None;
         } else if self.granted.is_none() {
