@@ -78,8 +78,8 @@ async fn hand_over(lines: Weak<AccessLines>, begun: Rc<Notify>) {
     }
 }
 
-/// Lines that are handed over at once: some fifty of usual length.
-const PIECE_BYTES: usize = 16 << 10;
+/// Lines that are handed over at once: some two hundred of usual length.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// How long fewer may gather. No reader of a log notices.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(20);

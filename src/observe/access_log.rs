@@ -214,7 +214,7 @@ fn write_fully(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Another process that shares the terminal or pipe made it non-blocking: a slow
             // reader, not a broken one.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
             Err(error) => return (written, Err(error)),
         }
     }
@@ -228,9 +228,11 @@ const QUEUE_PIECES: usize = 1_024;
 const QUEUE_BYTES: usize = 8 << 20;
 /// A batch this large is written before more is taken; beyond it, larger writes gain nothing.
 const BATCH_BYTES: usize = 256 << 10;
-/// How long the writer leaves lines to gather: at most 200 wake-ups a second, and no reader of a
-/// log notices.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long the writer leaves lines to gather: at most 50 wake-ups a second, each of which takes a
+/// core from somebody, and no reader of a log notices.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long a slow reader is left alone.
+const RETRY: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;
