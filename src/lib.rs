@@ -18,7 +18,8 @@
 //! everything that a request needs, [`control`] keeps that what the files say, [`trust`] knows
 //! whose word about a client is believed, [`via`] who we are to others, [`observe`] tells what
 //! happened, [`admin`] answers the operator, [`cli`] puts it all together, [`clock`], [`crypto`]
-//! and [`json`] are what their names say, and [`pieces`] says how much hyper reads at once.
+//! and [`json`] are what their names say, [`pieces`] says how much hyper reads at once, and `socket`
+//! how it writes.
 
 pub mod admin;
 pub mod cli;
@@ -35,6 +36,7 @@ pub mod proxy;
 pub mod route;
 pub mod server;
 pub mod snapshot;
+mod socket;
 pub mod tls;
 pub mod token;
 pub mod trust;

@@ -22,6 +22,7 @@ use super::{http1, http2, proxy_header};
 use crate::observe::{ConnectionState, Handshake, Introduction, Listener, Metrics};
 use crate::proxy::{Allowance, Downstream, Peer, Secured};
 use crate::snapshot::{Live, View};
+use crate::socket::Socket;
 use crate::tls::{Established, HandshakeError, Protocol};
 
 /// What every connection of a thread has to know.
@@ -189,6 +190,7 @@ impl Gate {
 
     async fn plain(&self, stream: TcpStream, peer: Peer) {
         let downstream = Downstream::new(peer, None, None);
+        let stream = Socket(stream);
         http1::serve(stream, self.answer.clone(), downstream, self.manner()).await;
     }
 
@@ -225,7 +227,7 @@ impl Gate {
         let within = deadline.duration_since(Instant::now());
         let counted = setting.metrics.enter(ConnectionState::Handshake);
         // Boxed, like everything that a connection does only once: it lives on without the room.
-        let handshake = Box::pin(acceptor.accept(stream, within)).await;
+        let handshake = Box::pin(acceptor.accept(Socket(stream), within)).await;
         drop(counted);
         setting.metrics.count_handshake(outcome(&handshake));
         let Established {

@@ -18,6 +18,7 @@ use super::Target;
 use crate::crypto;
 use crate::observe::{Connect, OpenConnection};
 use crate::pieces::{Pieces, Surplus};
+use crate::socket::Socket;
 
 /// A connection to an upstream. Dropping it closes it at once, whatever is still under way on it.
 pub(super) struct Connection<B> {
@@ -138,6 +139,7 @@ where
     SockRef::from(&stream)
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
         .map_err(ConnectError::Refused)?;
+    let stream = Socket(stream);
     let (sender, driver) = match target.tls() {
         None => drive(stream, target, surplus).await?,
         Some(tls) => {
