@@ -189,7 +189,7 @@ pub enum KeyMaterial {
 /// One `[[route]]`.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Unique; the name written, or host and path.
+    /// Unique; the name written, or the methods, if there are some, then host and path.
     pub name: String,
     /// Where the table's head stands.
     pub place: Place,

@@ -88,7 +88,7 @@ pub(super) static ROUTE: Table = Table::new(&[
     optional(
         "name",
         Kind::Text,
-        "host and path",
+        "methods, host and path",
         r#""orders""#,
         "Its name in log and metrics.",
     ),
