@@ -30,8 +30,6 @@ pub(crate) struct Pieces<S> {
     buffer: usize,
     /// Where it may become larger.
     growth: Option<Growth>,
-    /// An error that was met behind bytes, for the next read.
-    failed: Option<io::Error>,
 }
 
 impl<S: AsyncRead> Pieces<S> {
@@ -41,7 +39,6 @@ impl<S: AsyncRead> Pieces<S> {
             stream: stream.take(0),
             buffer,
             growth: None,
-            failed: None,
         }
     }
 
@@ -76,36 +73,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Err(error));
-        }
         let before = buf.filled().len();
-        let has_grown = self.has_grown();
         // hyper's first buffer, which cannot be filled so, or a tunnel's own, which never grows.
-        if !has_grown && buf.remaining() < self.buffer {
+        if !self.has_grown() && buf.remaining() < self.buffer {
             return Pin::new(self.stream.get_mut()).poll_read(cx, buf);
         }
         let not_full = self.buffer as u64 - 1;
         self.stream.set_limit(not_full);
-        if !has_grown {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            self.note(buf.filled().len() - before);
-            return Poll::Ready(Ok(()));
-        }
-        // TLS gives no more than one record at a time.
-        while buf.remaining() > 0 && self.stream.limit() > 0 {
-            let so_far = buf.filled().len();
-            match Pin::new(&mut self.stream).poll_read(cx, buf) {
-                Poll::Ready(Ok(())) if buf.filled().len() > so_far => {}
-                nothing if so_far == before => return nothing,
-                // What came first goes first. An end is found again, an error may not be.
-                Poll::Ready(outcome) => {
-                    self.failed = outcome.err();
-                    break;
-                }
-                Poll::Pending => break,
-            }
-        }
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.note(buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
@@ -259,19 +234,19 @@ mod tests {
         }
     }
 
-    /// A stream that flows and then goes on with little at a time; then comes something else.
-    fn dwindling(then: Option<Step>, surplus: &Surplus) -> Pieces<Script> {
+    /// A stream that flows and then goes on with little at a time.
+    fn dwindling(surplus: &Surplus) -> Pieces<Script> {
         let little = vec![[Step::Pause, Step::Bytes(100)]; MANY_SMALL_READS].concat();
         // As many as `much` reads.
         let piece = USUAL - 1;
         let flow = [Step::Bytes(MUCH_BYTES.div_ceil(piece) * piece)];
-        pieces_of(flow.into_iter().chain(little).chain(then), surplus)
+        pieces_of(flow.into_iter().chain(little), surplus)
     }
 
     #[tokio::test]
     async fn t117_a_stream_that_goes_on_with_little_gives_back_what_it_had() {
         let surplus = surplus_for(1);
-        let mut first = dwindling(None, &surplus);
+        let mut first = dwindling(&surplus);
         much(&mut first).await;
         for _ in 0..MANY_SMALL_READS {
             assert!(first.has_grown());
@@ -281,16 +256,6 @@ mod tests {
         let mut second = flood(&surplus);
         much(&mut second).await;
         assert_eq!(piece(&mut second).await, LARGE - 1);
-    }
-
-    #[tokio::test]
-    async fn a_reset_behind_the_last_of_little_reads_is_never_taken_for_an_end() {
-        let mut pieces = dwindling(Some(Step::Reset), &surplus_for(1));
-        much(&mut pieces).await;
-        assert!(pieces.has_grown());
-        let (_, end) = to_the_end(&mut pieces).await;
-        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-        assert!(!pieces.has_grown());
     }
 
     #[tokio::test]

@@ -50,8 +50,9 @@ impl Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let replaced = std::mem::replace(&mut *current, snapshot);
-        self.0.generation.store(generation, Ordering::Release);
         drop(current);
+        // Last, so that nobody who has word of it finds the lock taken.
+        self.0.generation.store(generation, Ordering::Release);
         self.replaced().push(replaced);
     }
 
