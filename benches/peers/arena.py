@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 ISSUER = "https://issuer.example"
 AUDIENCE = "orders"
 HERE = Path(__file__).resolve().parent
-# As long as a day's work with a cached pool of tokens; they are made anew when the day is over.
+# Of tokens, in seconds: longer than any run.
 LIFETIME = 24 * 3600
 CHUNK = 10_000_000
 
@@ -55,7 +55,7 @@ def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.01)
+        time.sleep(0.001)
     sys.exit(f"nobody listens on port {port} after 30 s, see {log}")
 
 
@@ -229,6 +229,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ return 200 "$http_x_auth_subject, good day\\n"; }}
+        location /api/token {{ return 200 "$http_authorization"; }}
         location /api/large {{ alias {folder}/large; }}
     }}
 }}

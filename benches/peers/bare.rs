@@ -1,4 +1,4 @@
-//! A proxy that does nothing but proxy: hyper, rustls and tokio as jotgate uses them, one thread,
+//! A proxy that does nothing but proxy: hyper, rustls and tokio with their own defaults, one thread,
 //! kept connections to one upstream, and no checks, limits, log or metrics. It lets everybody in.
 //!
 //! It tells what the libraries cost, and so what jotgate's own work does:

@@ -8,7 +8,7 @@ from arena import Arena
 from gateways import Gateway, Running
 
 
-def answer(running: Running, token: str | None) -> tuple[int, str]:
+def answer(running: Running, token: str | None, path: str = "/api/x") -> tuple[int, str]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname = False
     tls.verify_mode = ssl.CERT_NONE
@@ -17,7 +17,7 @@ def answer(running: Running, token: str | None) -> tuple[int, str]:
         headers = {"X-Auth-Subject": "root"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        connection.request("GET", "/api/x", headers=headers)
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         return response.status, response.read().decode().strip()
     finally:
@@ -51,4 +51,8 @@ def problems(arena: Arena, gateway: Gateway, running: Running) -> list[str]:
             found.append(f"{what}: {status}, the upstream saw {said!r}")
         elif not may_pass and status not in (401, 403):
             found.append(f"{what}: {status}")
+    if gateway.checks_tokens:
+        status, said = answer(running, arena.keys["RS256"].token("alice"), "/api/token")
+        if (status, said) != (200, ""):
+            found.append(f"the upstream gets the token: {status}")
     return found

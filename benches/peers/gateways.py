@@ -4,6 +4,8 @@ The same: TLS with the same certificate, three upstreams by path (`/api/upload`,
 connections to them kept open, and where it checks tokens: signature with the key for the token's
 `alg`, `exp`, `iss`, `aud`, the subject in `X-Auth-Subject` whatever the client sent there, and the
 token kept from the upstream. jotgate also writes its access log to a file; the peers write none.
+HAProxy in TCP mode and the libraries alone have one upstream for all paths, and the former opens a
+connection to it for each of a client's.
 """
 
 import json

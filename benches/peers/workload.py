@@ -11,7 +11,7 @@ from usage import Usage, machine, memory
 @dataclass
 class Options:
     """How much is done: so many rounds, and in each one turn for every contestant, of so many
-    seconds, or with so many tokens that are new, handshakes, bodies, or messages a connection."""
+    seconds, or with so many tokens that are new, handshakes, bodies, or messages in all."""
 
     seconds: float
     rounds: int

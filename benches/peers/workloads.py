@@ -173,7 +173,7 @@ class Latency(Workload):
         log = arena.folder / "upstream" / "latency.log"
         log.unlink(missing_ok=True)
         each = max(1, options.rate // 64)
-        # Twice as long as other turns: what comes after the opening should be as long as those.
+        # Twice as long as other turns: what comes after the opening should be as long at least.
         count = round(each * 64 * 2 * options.seconds)
         sample = h2load(
             arena,
