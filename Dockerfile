@@ -33,8 +33,8 @@ COPY LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md /out/usr/share/doc/jotgat
 
 # Nothing but what was laid out above: the program, the three libraries that it is linked with (two
 # of glibc, one of GCC), the certificate authorities that upstreams over TLS are checked with, and a
-# user; no shell, no package manager. Why no static program: that would be another libc than the one all tests run on,
-# with another resolver and a slower allocator.
+# user; no shell, no package manager. Why no static program: that would be another libc than the one
+# all tests run on, with another resolver and a slower allocator.
 FROM scratch
 
 ARG VERSION=0.1.0

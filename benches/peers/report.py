@@ -47,9 +47,8 @@ def ratios(workload, ours, theirs) -> list[float]:
 def markdown(results, versions, facts) -> str:
     lines = [
         f"{facts['cpu']}, {facts['cores']} cores, {facts['kernel']}, {facts['date']}. "
-        f"{facts['rounds']} rounds, in which each has a turn: of {facts['seconds']:g} s where wrk is "
-        "the load, twice as long for latency, and elsewhere of a number of requests that takes 0.2 "
-        "to 0.7 s; the gateways on one core, load and upstream on the rest. Median (quartiles); "
+        f"{facts['rounds']} rounds, in which each has a turn: of {facts['seconds']:g} s in rows 1, 2, "
+        "7 and 10, twice as long for latency, and elsewhere of a number of requests; the gateways on one core, load and upstream on the rest. Median (quartiles); "
         "the ratios are those within a round.",
         "",
         *(f"- {title}: {version}" for title, version in versions.items()),

@@ -84,7 +84,7 @@ struct ConfigArgs {
 /// Reads the arguments and does what they say.
 ///
 /// Exit codes: 0 done, 1 something failed on the way, 2 the arguments, the configuration or a
-/// file that it names are not usable.
+/// file that it names are not usable; for `demo`, `keys` and `token` whatever fails.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crypto::install();

@@ -283,7 +283,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long nothing may pass through an upgraded connection.
     pub tunnel_idle_timeout: Duration,
-    /// How long an upgraded connection or an answer may last.
+    /// How long an upgraded connection may last, or a request from its head to the last byte of
+    /// its answer.
     pub max_stream_age: Duration,
     /// How long a client may take nothing of an answer, or send nothing of a body that is waited
     /// for.
@@ -322,7 +323,7 @@ pub struct Server {
     pub token_cache: usize,
     /// How long requests in flight may take after the signal to stop.
     pub drain: Duration,
-    /// How long idle connections stay open after that signal.
+    /// How long idle HTTP/1 connections stay open after that signal.
     pub drain_idle: Duration,
 }
 

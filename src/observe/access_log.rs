@@ -221,7 +221,7 @@ fn write_fully(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     (written, Ok(()))
 }
 
-/// Pieces that may wait. At a handful a second from each worker, or full ones that fill
+/// Pieces that may wait. At fifty a second from each worker, or full ones that fill
 /// [`QUEUE_BYTES`] first, this only bounds the memory around small ones.
 const QUEUE_PIECES: usize = 1_024;
 /// Bytes that may wait: half a second of 40,000 requests a second.

@@ -51,7 +51,7 @@ impl Live {
             .unwrap_or_else(PoisonError::into_inner);
         let replaced = std::mem::replace(&mut *current, snapshot);
         drop(current);
-        // Last, so that nobody who has word of it finds the lock taken.
+        // Last, so that nobody who has word of it finds the lock taken by us.
         self.0.generation.store(generation, Ordering::Release);
         self.replaced().push(replaced);
     }

@@ -243,7 +243,7 @@ static LIMITS: Table = Table::new(&[
         "max_stream_age",
         TIMEOUT,
         r#""24h""#,
-        "How long an upgraded connection or an answer may last.",
+        "How long an upgraded connection may last, or a request to the end of its answer.",
     ),
 ]);
 
@@ -293,7 +293,7 @@ static SERVER: Table = Table::new(&[
         "drain_idle",
         GRACE,
         r#""2s""#,
-        "How long idle connections stay open after that signal.",
+        "How long idle HTTP/1 connections stay open after that signal.",
     ),
 ]);
 
