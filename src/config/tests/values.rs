@@ -2,200 +2,133 @@
 
 use super::{complains, with};
 
-/// Each is one line of the good file, what stands there instead, and what is said of that.
-fn are_told(rows: &[(&str, &str, &str)]) {
+/// Each is something of the good file, what stands there instead, and what is said of that.
+fn instead(rows: &[(&str, &str, &str)]) {
     for (from, to, expected) in rows {
         complains(&with(from, to), &[expected]);
     }
 }
 
-#[test]
-fn values_outside_issuers_and_routes_are_told_what_they_should_be() {
-    are_told(&[
-        (
-            r#""127.0.0.1:8443""#,
-            "8443",
-            "expected a string, found an integer",
-        ),
-        (
-            r#""127.0.0.1:8443""#,
-            r#""localhost:8443""#,
-            "is not an address",
-        ),
-        (r#""127.0.0.1:8443""#, "[]", "at least one address"),
-        (
-            r#""127.0.0.1:8080""#,
-            r#""127.0.0.1:8443""#,
-            "is taken twice",
-        ),
-        (r#""127.0.0.1:8080""#, r#"":8443""#, "is taken twice"),
-        (
-            "[listen]",
-            "[upstream]\ncert = \"a.crt\"\n[listen]",
-            "come together",
-        ),
-        (
-            "[listen]",
-            "[upstream]\nmax_connections = 0\n[listen]",
-            "must be from 1",
-        ),
-        (
-            "[listen]",
-            "[limits]\nconnect_timeout = \"1s\"\n[listen]",
-            "belongs in [upstream]",
-        ),
-        (
-            "[listen]",
-            "[listen]\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/40\"]",
-            r#"listen.trusted_proxies[1]: "10.0.0.0/40" is not an address"#,
-        ),
-        (
-            "[listen]",
-            "[listen]\ntrusted_proxies = \"10.1.2.3/8\"",
-            "has bits behind its prefix",
-        ),
-        (
-            "[listen]",
-            "[listen]\nproxy_protocol = true",
-            "name the proxies that send the header in trusted_proxies",
-        ),
-        (
-            "[listen]",
-            "[listen]\nproxy_protocol = true\ntrusted_proxies = []",
-            "nobody could connect",
-        ),
-        (
-            "[listen]",
-            "[listen]\nproxy_protocol = true\ntrusted_proxies = \"x\"",
-            "is not an address or a range",
-        ),
-        (
-            "[listen]",
-            "[listen]\ntrusted_proxies = \"localhost\"",
-            r#"expected "10.0.0.0/8""#,
-        ),
-        (
-            "[listen]",
-            "[tls]\nhsts = \"yes\"\n[listen]",
-            "Strict-Transport-Security",
-        ),
-        (
-            "[listen]",
-            "[tls]\nmin_version = \"1.1\"\n[listen]",
-            r#"expected "1.2" or "1.3""#,
-        ),
-        (
-            "[listen]",
-            "[limits]\nconnections = 0\n[listen]",
-            "must be from 1",
-        ),
-    ]);
+/// Each is what stands below a line of the good file, and what is said of that.
+fn below(line: &str, rows: &[(&str, &str)]) {
+    for (more, expected) in rows {
+        complains(&with(line, &format!("{line}\n{more}\n")), &[expected]);
+    }
 }
 
 #[test]
-fn values_of_an_issuer_are_told_what_they_should_be() {
-    are_told(&[
-        (r#"aud  = "orders""#, "aud = []", "at least one"),
-        (r#"aud  = "orders""#, r#"aud = """#, "must not be empty"),
-        (r#"keys = "keys/""#, "", "no keys"),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nsecret = \"s\"",
-            "either keys or a secret",
-        ),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nsecret_encoding = \"raw\"",
-            "for `secret` only",
-        ),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nleeway = 30",
-            "a duration with its unit",
-        ),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nleeway = \"301s\"",
-            "must be from",
-        ),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nleeway = \"1500ms\"",
-            "whole seconds",
-        ),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nalgorithms = [\"RS265\"]",
-            r#"did you mean "RS256"?"#,
-        ),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nalgorithms = [\"HS256\"]",
-            "does not fit",
-        ),
-        (
-            r#"keys = "keys/""#,
-            "keys = \"k\"\nalgorithms = [\"none\"]",
-            "is not one of the choices",
-        ),
+fn of_a_listener_are_told_what_they_should_be() {
+    let (https, http) = (r#""127.0.0.1:8443""#, r#""127.0.0.1:8080""#);
+    instead(&[
+        (https, "8443", "expected a string, found an integer"),
+        (https, r#""localhost:8443""#, "is not an address"),
+        (https, "[]", "at least one address"),
+        (http, https, "is taken twice"),
+        (http, r#"":8443""#, "is taken twice"),
+    ]);
+    below(
+        "[listen]",
+        &[
+            (
+                r#"trusted_proxies = ["10.0.0.0/8", "10.0.0.0/40"]"#,
+                r#"listen.trusted_proxies[1]: "10.0.0.0/40" is not an address"#,
+            ),
+            (
+                r#"trusted_proxies = "10.1.2.3/8""#,
+                "has bits behind its prefix",
+            ),
+            (
+                r#"trusted_proxies = "localhost""#,
+                r#"expected "10.0.0.0/8""#,
+            ),
+            (
+                "proxy_protocol = true",
+                "name the proxies that send the header in trusted_proxies",
+            ),
+            (
+                "proxy_protocol = true\ntrusted_proxies = []",
+                "nobody could connect",
+            ),
+            (
+                "proxy_protocol = true\ntrusted_proxies = \"x\"",
+                "is not an address or a range",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn of_tables_for_all_are_told_what_they_should_be() {
+    let last = r#"auth = "public""#;
+    below(
+        last,
+        &[
+            ("[upstream]\ncert = \"a.crt\"", "come together"),
+            ("[upstream]\nmax_connections = 0", "must be from 1"),
+            (
+                "[limits]\nconnect_timeout = \"1s\"",
+                "belongs in [upstream]",
+            ),
+            ("[limits]\nconnections = 0", "must be from 1"),
+            ("[tls]\nhsts = \"yes\"", "Strict-Transport-Security"),
+            ("[tls]\nmin_version = \"1.1\"", r#"expected "1.2" or "1.3""#),
+        ],
+    );
+}
+
+#[test]
+fn of_an_issuer_are_told_what_they_should_be() {
+    let (aud, keys) = (r#"aud  = "orders""#, r#"keys = "keys/""#);
+    instead(&[
+        (aud, "aud = []", "at least one"),
+        (aud, r#"aud = """#, "must not be empty"),
+        (keys, "", "no keys"),
         (
             "[issuer.main]",
             "[issuer.public]\niss=\"x\"\naud=\"y\"\nkeys=\"z\"\n[issuer.main]",
             "reserved",
         ),
     ]);
+    below(
+        keys,
+        &[
+            (r#"secret = "s""#, "either keys or a secret"),
+            (r#"secret_encoding = "raw""#, "for `secret` only"),
+            ("leeway = 30", "a duration with its unit"),
+            (r#"leeway = "301s""#, "must be from"),
+            (r#"leeway = "1500ms""#, "whole seconds"),
+            (r#"algorithms = ["RS265"]"#, r#"did you mean "RS256"?"#),
+            (r#"algorithms = ["HS256"]"#, "does not fit"),
+            (r#"algorithms = ["none"]"#, "is not one of the choices"),
+        ],
+    );
 }
 
 #[test]
-fn values_of_a_route_are_told_what_they_should_be() {
-    are_told(&[
-        (r#"path = "/api/""#, r#"path = "api/""#, "route[0].path"),
-        (r#"path = "/api/""#, r#"path = "/a/../b/""#, "route[0].path"),
-        ("http://127.0.0.1:3000", "ftp://127.0.0.1:3000", "https://"),
-        (
-            "auth = \"main\"\n",
-            "auth = \"main\"\nupstream = { ca = \"ca.pem\" }\n",
-            "are for https",
-        ),
-        (
-            "http://127.0.0.1:3000",
-            "127.0.0.1:3000",
-            "http://host[:port]",
-        ),
-        (
-            "auth = \"main\"\n",
-            "auth = \"main\"\nmethods = [\"get\"]\n",
-            "not a method",
-        ),
-        (
-            "auth = \"main\"\n",
-            "auth = \"main\"\nmethods = [\"TRACE\"]\n",
-            "never forwarded",
-        ),
-        (
-            "auth = \"main\"\n",
-            "auth = \"main\"\nmethods = []\n",
-            "at least one",
-        ),
-        (
-            "auth = \"main\"\n",
-            "auth = \"main\"\nupgrade = \"websocket\"\n",
-            "true or false",
-        ),
-        (
-            "auth = \"main\"\n",
-            "auth = \"main\"\nmax_body = \"8KB\"\n",
-            "expected a size",
-        ),
-        (
-            r#"auth = "public""#,
-            "auth = \"public\"\nidentity = {}",
-            "no identity",
-        ),
-        (
-            r#"auth = "public""#,
-            "auth = \"public\"\naud = \"x\"",
-            "looks at no token",
-        ),
+fn of_a_route_are_told_what_they_should_be() {
+    let (path, to) = (r#"path = "/api/""#, "http://127.0.0.1:3000");
+    instead(&[
+        (path, r#"path = "api/""#, "route[0].path"),
+        (path, r#"path = "/a/../b/""#, "route[0].path"),
+        (to, "ftp://127.0.0.1:3000", "https://"),
+        (to, "127.0.0.1:3000", "http://host[:port]"),
     ]);
+    below(
+        r#"auth = "main""#,
+        &[
+            (r#"upstream = { ca = "ca.pem" }"#, "are for https"),
+            (r#"methods = ["get"]"#, "not a method"),
+            (r#"methods = ["TRACE"]"#, "never forwarded"),
+            ("methods = []", "at least one"),
+            (r#"upgrade = "websocket""#, "true or false"),
+            (r#"max_body = "8KB""#, "expected a size"),
+        ],
+    );
+    below(
+        r#"auth = "public""#,
+        &[
+            ("identity = {}", "no identity"),
+            (r#"aud = "x""#, "looks at no token"),
+        ],
+    );
 }
