@@ -47,9 +47,10 @@ def ratios(workload, ours, theirs) -> list[float]:
 def markdown(results, versions, facts) -> str:
     lines = [
         f"{facts['cpu']}, {facts['cores']} cores, {facts['kernel']}, {facts['date']}. "
-        f"{facts['rounds']} rounds, in which each has a turn: of {facts['seconds']:g} s in rows 1, 2, "
-        "7 and 10, twice as long for latency, and elsewhere of a number of requests; the gateways on one core, load and upstream on the rest. Median (quartiles); "
-        "the ratios are those within a round.",
+        f"{facts['rounds']} rounds, in which each has a turn: of {facts['seconds']:g} s in rows 1, "
+        "2, 7 and 10, twice as long for latency, and elsewhere of a number of requests; the "
+        "gateways on one core, load and upstream on the rest. Median (quartiles); the ratios are "
+        "those within a round.",
         "",
         *(f"- {title}: {version}" for title, version in versions.items()),
         "",
