@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-pub use members::Members;
+pub use members::{Member, Members};
 
 /// Why a document was refused, and at which line and column.
 ///

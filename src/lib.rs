@@ -22,6 +22,7 @@
 //! how it writes.
 
 pub mod admin;
+mod base64url;
 pub mod cli;
 pub mod clock;
 pub mod config;

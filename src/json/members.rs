@@ -19,7 +19,7 @@ use super::{JsonError, parse_nested, twice};
 pub struct Members {
     /// The document, and behind it the names that are spelt with escapes, without them.
     text: Box<str>,
-    places: Box<[Place]>,
+    places: Vec<Place>,
 }
 
 /// Where a member's name and its value stand.
@@ -47,43 +47,48 @@ impl Members {
         Ok(found)
     }
 
-    /// A member's value, as JSON.
-    fn json(&self, name: &str) -> Option<&str> {
+    /// A member's value.
+    pub fn get(&self, name: &str) -> Option<Member<'_>> {
         let place = self
             .places
             .iter()
             .find(|place| self.at(place.name) == name)?;
-        Some(self.at(place.value))
-    }
-
-    /// Whether there is a member of this name.
-    pub fn contains(&self, name: &str) -> bool {
-        self.json(name).is_some()
-    }
-
-    /// A member's value, if it is a string. It is copied only if it is spelt with escapes.
-    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
-        let quoted = self.json(name)?;
-        let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-        if inner.contains('\\') {
-            return serde_json::from_str(quoted).ok().map(Cow::Owned);
-        }
-        Some(Cow::Borrowed(inner))
-    }
-
-    /// A member's value.
-    pub fn value(&self, name: &str) -> Option<Value> {
-        // It was read once already, so this cannot fail.
-        serde_json::from_str(self.json(name)?).ok()
+        Some(Member(self.at(place.value)))
     }
 
     /// About how many bytes of memory it holds beside its own size.
     pub fn heap_bytes(&self) -> usize {
-        self.text.len() + size_of_val(&*self.places)
+        self.text.len() + self.places.capacity() * size_of::<Place>()
     }
 
     fn at(&self, span: Span) -> &str {
-        &self.text[usize::from(span.start)..usize::from(span.end)]
+        &self.text[span.range()]
+    }
+}
+
+/// The value of a member, as JSON that was read once already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member<'m>(&'m str);
+
+impl<'m> Member<'m> {
+    /// The text of a string. It is copied only if it is spelt with escapes.
+    pub fn text(self) -> Option<Cow<'m, str>> {
+        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if inner.contains('\\') {
+            return serde_json::from_str(self.0).ok().map(Cow::Owned);
+        }
+        Some(Cow::Borrowed(inner))
+    }
+
+    /// A whole number that is not negative and is spelt with digits alone.
+    pub fn whole(self) -> Option<u64> {
+        self.0.parse().ok()
+    }
+
+    /// Whatever it is.
+    pub fn value(self) -> Option<Value> {
+        // It was read once already, so this cannot fail.
+        serde_json::from_str(self.0).ok()
     }
 }
 
@@ -100,41 +105,33 @@ impl<'d> Visitor<'d> for Reader<'d> {
     }
 
     fn visit_map<A: MapAccess<'d>>(self, mut members: A) -> Result<Members, A::Error> {
-        let mut unescaped = String::new();
-        let mut names = Names::default();
+        let mut names = Names::of(self.document);
         let mut places = Vec::with_capacity(USUAL_MEMBERS);
         while let Some(name) = members.next_key::<CowStr<'d>>()? {
             let value: &'d RawValue = members.next_value()?;
             check(value.get()).map_err(A::Error::custom)?;
-            let span = match &name.0 {
-                Cow::Borrowed(name) => self.span(name)?,
-                Cow::Owned(name) => {
-                    let start = self.document.len() + unescaped.len();
-                    unescaped.push_str(name);
-                    span(start..start + name.len())?
-                }
-            };
-            if !names.insert(name.0.clone()) {
-                return Err(twice(&name.0));
-            }
             places.push(Place {
-                name: span,
-                value: self.span(value.get())?,
+                name: names.add(name.0, &places)?,
+                value: span_in(self.document, value.get())?,
             });
         }
         Ok(Members {
-            text: [self.document, &unescaped].concat().into(),
-            places: places.into(),
+            text: [self.document, &names.unescaped].concat().into(),
+            places,
         })
     }
 }
 
-impl Reader<'_> {
-    /// Where a part of the document stands in it.
-    fn span<E: Error>(&self, part: &str) -> Result<Span, E> {
-        let start = part.as_ptr().addr() - self.document.as_ptr().addr();
-        span(start..start + part.len())
+impl Span {
+    const fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
     }
+}
+
+/// Where a part of the document stands in it.
+fn span_in<E: Error>(document: &str, part: &str) -> Result<Span, E> {
+    let start = part.as_ptr().addr() - document.as_ptr().addr();
+    span(start..start + part.len())
 }
 
 fn span<E: Error>(range: Range<usize>) -> Result<Span, E> {
@@ -144,33 +141,68 @@ fn span<E: Error>(range: Range<usize>) -> Result<Span, E> {
     }
 }
 
-/// A value's syntax has been looked at; this is about what it means. Strings without escapes and
-/// literals mean what they say.
+/// A value's syntax has been looked at; this is about what it means. Strings without escapes,
+/// literals, and whole numbers that fit whatever their digits mean what they say.
 fn check(value: &str) -> Result<(), JsonError> {
+    let is_digits = || value.bytes().all(|b| b.is_ascii_digit());
     match value.as_bytes().first() {
         Some(b'"') if !value.contains('\\') => Ok(()),
         Some(b't' | b'f' | b'n') => Ok(()),
+        Some(b'0'..=b'9') if value.len() <= DIGITS_THAT_FIT && is_digits() => Ok(()),
         _ => parse_nested(value),
     }
 }
 
 /// The names of an object. Tokens have a handful; a hostile document has a thousand.
-#[derive(Default)]
 struct Names<'d> {
-    few: Vec<Cow<'d, str>>,
-    many: HashSet<Cow<'d, str>>,
+    document: &'d str,
+    /// Those that are spelt with escapes, without them.
+    unescaped: String,
+    /// All, once they are many.
+    many: HashSet<String>,
 }
 
 impl<'d> Names<'d> {
-    /// Whether it is a new one.
-    fn insert(&mut self, name: Cow<'d, str>) -> bool {
-        if self.many.is_empty() && self.few.len() < FEW {
-            let is_new = !self.few.contains(&name);
-            self.few.push(name);
-            return is_new;
+    fn of(document: &'d str) -> Self {
+        Self {
+            document,
+            unescaped: String::new(),
+            many: HashSet::new(),
         }
-        self.many.extend(self.few.drain(..));
-        self.many.insert(name)
+    }
+
+    fn at(&self, span: Span) -> &str {
+        let Range { start, end } = span.range();
+        let length = self.document.len();
+        if start < length {
+            &self.document[start..end]
+        } else {
+            &self.unescaped[start - length..end - length]
+        }
+    }
+
+    /// Where one more name is to be found, beside those of the members before it.
+    fn add<E: Error>(&mut self, name: Cow<'d, str>, before: &[Place]) -> Result<Span, E> {
+        let is_new = if before.len() < FEW {
+            !before.iter().any(|place| self.at(place.name) == name)
+        } else {
+            if self.many.is_empty() {
+                let names = before.iter().map(|place| self.at(place.name).to_owned());
+                self.many = names.collect();
+            }
+            self.many.insert(name.clone().into_owned())
+        };
+        if !is_new {
+            return Err(twice(&name));
+        }
+        match name {
+            Cow::Borrowed(name) => span_in(self.document, name),
+            Cow::Owned(name) => {
+                let start = self.document.len() + self.unescaped.len();
+                self.unescaped.push_str(&name);
+                span(start..start + name.len())
+            }
+        }
     }
 }
 
@@ -178,6 +210,9 @@ impl<'d> Names<'d> {
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 struct CowStr<'d>(#[serde(borrow)] Cow<'d, str>);
+
+/// Whatever digits: the largest number has one more.
+const DIGITS_THAT_FIT: usize = 19;
 
 /// So many are searched one by one.
 const FEW: usize = 32;
@@ -193,17 +228,25 @@ mod tests {
     use super::*;
     use crate::json;
 
+    fn text<'m>(members: &'m Members, name: &str) -> Option<Cow<'m, str>> {
+        members.get(name)?.text()
+    }
+
+    fn value(members: &Members, name: &str) -> Option<Value> {
+        members.get(name)?.value()
+    }
+
     #[test]
     fn members_are_found_whatever_their_spelling() {
         let members =
             Members::parse(r#" { "a" : "x" , "\u0062":"\u0079\n", "c":[1, {"d":null}], "":0 } "#)
                 .unwrap();
-        assert_eq!(members.text("a"), Some(Cow::Borrowed("x")));
-        assert_eq!(members.text("b").as_deref(), Some("y\n"));
-        assert_eq!(members.value("c"), Some(json!([1, {"d": null}])));
-        assert_eq!(members.value(""), Some(json!(0)));
-        assert_eq!((members.text("c"), members.text("d")), (None, None));
-        assert!(!members.contains("d"));
+        assert_eq!(text(&members, "a"), Some(Cow::Borrowed("x")));
+        assert_eq!(text(&members, "b").as_deref(), Some("y\n"));
+        assert_eq!(value(&members, "c"), Some(json!([1, {"d": null}])));
+        assert_eq!(value(&members, ""), Some(json!(0)));
+        assert_eq!((text(&members, "c"), text(&members, "d")), (None, None));
+        assert_eq!(members.get("d"), None);
     }
 
     #[test]
@@ -248,9 +291,11 @@ mod tests {
             if let (Ok(Value::Object(tree)), Ok(members)) = (tree, members) {
                 prop_assert_eq!(tree.len(), members.places.len());
                 for (name, value) in &tree {
-                    prop_assert_eq!(members.value(name), Some(value.clone()));
-                    let text = members.text(name);
+                    let member = members.get(name).unwrap();
+                    let text = member.text();
                     prop_assert_eq!(text.as_deref(), value.as_str());
+                    prop_assert_eq!(member.whole(), value.as_u64());
+                    prop_assert_eq!(member.value(), Some(value.clone()));
                 }
             }
         }

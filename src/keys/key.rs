@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::algorithm::{Algorithm, AlgorithmSet};
 use super::material::{Material, Unfit, Verifiers};
 use super::weak;
+use crate::base64url::BASE64URL;
 use crate::clock::NumericDate;
 use crate::crypto::{self, Sha2, VerificationKey};
 
@@ -253,7 +254,7 @@ pub(super) enum Place {
 
 /// The bytes of a signature; `None` if it is no base64url or longer than any.
 fn decode_signature<'r>(text: &str, room: &'r mut [u8; LONGEST_SIGNATURE]) -> Option<&'r [u8]> {
-    let length = URL_SAFE_NO_PAD.decode_slice(text, room).ok()?;
+    let length = BASE64URL.decode_slice(text, room).ok()?;
     Some(&room[..length])
 }
 

@@ -56,7 +56,7 @@ impl ClaimPath {
     /// A string that stands on top, as nearly all do: nothing has to be taken apart for it.
     fn find_text<'c>(&self, claims: &'c Members) -> Option<Cow<'c, str>> {
         match &*self.0 {
-            [name] => claims.text(name),
+            [name] => claims.get(name)?.text(),
             _ => None,
         }
     }
@@ -64,7 +64,7 @@ impl ClaimPath {
     fn find(&self, claims: &Members) -> Option<Value> {
         let (first, rest) = self.0.split_first()?;
         rest.iter()
-            .try_fold(claims.value(first)?, |value, name| match value {
+            .try_fold(claims.get(first)?.value()?, |value, name| match value {
                 Value::Object(mut members) => members.remove(name),
                 Value::Null
                 | Value::Bool(_)

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Accepted, InvalidToken};
 use crate::clock::NumericDate;
-use crate::json::Members;
+use crate::json::{Member, Members};
 
 /// A well-formed claims set. Well-formed is not verified: whose it is, a signature has to say.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,20 +41,17 @@ impl Claims {
             .ok()
             .and_then(|text| Members::parse(text).ok())
             .ok_or(ClaimsError::Malformed)?;
-        for name in ["iss", "sub", "jti"] {
-            if members.contains(name) && members.text(name).is_none() {
-                return Err(ClaimsError::Malformed);
-            }
-        }
-        if !members.contains("iss") {
-            return Err(ClaimsError::Missing);
-        }
-        let subject = members.text("sub");
+        let text = |name| match members.get(name) {
+            Some(value) => value.text().ok_or(ClaimsError::Malformed).map(Some),
+            None => Ok(None),
+        };
+        let (issuer, _id, subject) = (text("iss")?, text("jti")?, text("sub")?);
+        issuer.ok_or(ClaimsError::Missing)?;
         if subject.is_some_and(|subject| subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES) {
             return Err(ClaimsError::Malformed);
         }
         Ok(Self {
-            audiences: audiences(&members.value("aud").ok_or(ClaimsError::Missing)?)?,
+            audiences: audiences(members.get("aud").ok_or(ClaimsError::Missing)?)?,
             expires: date(&members, "exp", f64::floor)?.ok_or(ClaimsError::Missing)?,
             not_before: date(&members, "nbf", f64::ceil)?,
             issued_at: date(&members, "iat", f64::ceil)?,
@@ -64,12 +61,16 @@ impl Claims {
 
     /// The issuer.
     pub fn issuer(&self) -> Cow<'_, str> {
-        self.members.text("iss").unwrap_or_default()
+        self.text("iss").unwrap_or_default()
     }
 
     /// The subject, if the token has one.
     pub fn subject(&self) -> Option<Cow<'_, str>> {
-        self.members.text("sub")
+        self.text("sub")
+    }
+
+    fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.members.get(name)?.text()
     }
 
     /// Every claim, registered or not.
@@ -123,15 +124,15 @@ impl Claims {
 
 /// `aud` is a string or an array of strings (§4.1.3); anything else is malformed, even if one
 /// element would do.
-fn audiences(value: &Value) -> Result<Box<[Box<str>]>, ClaimsError> {
-    let text = |value: &Value| value.as_str().map(Box::from).ok_or(ClaimsError::Malformed);
-    match value {
-        Value::String(one) => Ok([one.as_str().into()].into()),
-        Value::Array(many) => many.iter().map(text).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-            Err(ClaimsError::Malformed)
-        }
+fn audiences(value: Member<'_>) -> Result<Box<[Box<str>]>, ClaimsError> {
+    if let Some(one) = value.text() {
+        return Ok([one.into()].into());
     }
+    let Some(Value::Array(many)) = value.value() else {
+        return Err(ClaimsError::Malformed);
+    };
+    let text = |value: &Value| value.as_str().map(Box::from).ok_or(ClaimsError::Malformed);
+    many.iter().map(text).collect()
 }
 
 fn date(
@@ -139,15 +140,20 @@ fn date(
     name: &str,
     round: fn(f64) -> f64,
 ) -> Result<Option<NumericDate>, ClaimsError> {
-    let Some(value) = members.value(name) else {
+    let Some(value) = members.get(name) else {
         return Ok(None);
     };
-    let seconds = match (value.as_u64(), value.as_f64()) {
-        (Some(whole), _) if whole <= LATEST_DATE => whole,
+    let seconds = match value.whole() {
+        Some(whole) => whole,
         // Within the bounds, a double holds every whole second exactly.
-        (None, Some(float)) if (0.0..=LATEST_DATE as f64).contains(&float) => round(float) as u64,
-        _ => return Err(ClaimsError::Malformed),
+        None => match value.value().and_then(|value| value.as_f64()) {
+            Some(float) if (0.0..=LATEST_DATE as f64).contains(&float) => round(float) as u64,
+            Some(_) | None => return Err(ClaimsError::Malformed),
+        },
     };
+    if seconds > LATEST_DATE {
+        return Err(ClaimsError::Malformed);
+    }
     Ok(Some(NumericDate::from_seconds(seconds)))
 }
 

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::InvalidToken;
+use crate::base64url::BASE64URL;
 use crate::json;
 use crate::keys::Algorithm;
 
@@ -23,6 +23,7 @@ pub const MAX_KID_BYTES: usize = 128;
 #[derive(Debug)]
 pub struct Jws<'a> {
     header: JoseHeader,
+    header_text: &'a str,
     /// `BASE64URL(header) || '.' || BASE64URL(payload)`, the bytes that are signed.
     signing_input: &'a str,
     payload: &'a str,
@@ -30,7 +31,7 @@ pub struct Jws<'a> {
 }
 
 /// What we use of the JOSE header; `jwk`, `jku`, `x5u`, `x5c` and `x5t` are never looked at.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoseHeader {
     /// Which algorithm the token says it is signed with. The key decides whether that stands.
     pub algorithm: Algorithm,
@@ -45,6 +46,17 @@ impl<'a> Jws<'a> {
     /// The first of [`InvalidToken::TooLong`], [`MalformedToken`](InvalidToken::MalformedToken)
     /// and the header's, in the order of that enum.
     pub fn parse(token: &'a str) -> Result<Self, InvalidToken> {
+        Self::parse_with(token, JoseHeader::decode)
+    }
+
+    /// The same, with somebody else to read the header's base64url text.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub(super) fn parse_with(
+        token: &'a str,
+        read_header: impl FnOnce(&str) -> Result<JoseHeader, InvalidToken>,
+    ) -> Result<Self, InvalidToken> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(InvalidToken::TooLong);
         }
@@ -58,7 +70,8 @@ impl<'a> Jws<'a> {
             return Err(InvalidToken::MalformedToken);
         }
         Ok(Self {
-            header: JoseHeader::parse(&decode(header)?)?,
+            header: read_header(header)?,
+            header_text: header,
             signing_input: &token[..header.len() + 1 + payload.len()],
             payload,
             signature,
@@ -68,6 +81,11 @@ impl<'a> Jws<'a> {
     /// The header.
     pub const fn header(&self) -> &JoseHeader {
         &self.header
+    }
+
+    /// The header as base64url text.
+    pub(super) const fn header_text(&self) -> &'a str {
+        self.header_text
     }
 
     /// The bytes that the signature covers.
@@ -80,16 +98,28 @@ impl<'a> Jws<'a> {
         self.signature
     }
 
-    /// The payload's bytes.
+    /// The payload's bytes, put into `room`.
     ///
     /// # Errors
     /// [`InvalidToken::MalformedToken`] if it is not base64url.
-    pub fn payload(&self) -> Result<Vec<u8>, InvalidToken> {
-        decode(self.payload)
+    pub fn payload<'r>(&self, room: &'r mut Vec<u8>) -> Result<&'r [u8], InvalidToken> {
+        room.clear();
+        decode(self.payload, room)?;
+        Ok(room)
     }
 }
 
 impl JoseHeader {
+    /// Reads the first part of a token.
+    ///
+    /// # Errors
+    /// Those of [`Jws::parse`] that are about the header.
+    pub(super) fn decode(text: &str) -> Result<Self, InvalidToken> {
+        let mut bytes = Vec::new();
+        decode(text, &mut bytes)?;
+        Self::parse(&bytes)
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, InvalidToken> {
         let Ok(Value::Object(members)) = json::parse(bytes) else {
             return Err(InvalidToken::MalformedHeader);
@@ -133,15 +163,17 @@ fn optional_text<'m>(
         .transpose()
 }
 
-/// base64url without padding, without stray bits in the last character (RFC 7515 §2).
-fn decode(part: &str) -> Result<Vec<u8>, InvalidToken> {
-    URL_SAFE_NO_PAD
-        .decode(part)
+/// Appends what base64url text means, strictly.
+fn decode(part: &str, bytes: &mut Vec<u8>) -> Result<(), InvalidToken> {
+    BASE64URL
+        .decode_vec(part, bytes)
         .map_err(|_| InvalidToken::MalformedToken)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn reason(header: &str) -> Result<JoseHeader, InvalidToken> {

@@ -12,6 +12,7 @@ mod credential;
 mod invalid;
 mod issuer;
 mod jws;
+mod known_headers;
 mod verify;
 
 pub use claims::{Claims, ClaimsError};

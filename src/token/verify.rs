@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::cache::{Entry, TokenCache};
+use super::known_headers::KnownHeaders;
 use super::{
     Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, MAX_TOKEN_BYTES, Presented,
     Refusal,
@@ -45,6 +46,9 @@ impl VerifiedToken {
 /// One worker's verifier: the checks and the cache of what passed them.
 pub struct Verifier {
     cache: TokenCache,
+    headers: KnownHeaders,
+    /// Room for a payload while it is looked at.
+    room: Vec<u8>,
     metrics: Arc<Metrics>,
 }
 
@@ -54,6 +58,8 @@ impl Verifier {
     pub fn new(metrics: Arc<Metrics>, cache_bytes: usize) -> Self {
         Self {
             cache: TokenCache::new(cache_bytes),
+            headers: KnownHeaders::default(),
+            room: Vec::new(),
             metrics,
         }
     }
@@ -107,44 +113,47 @@ impl Verifier {
         self.metrics.count_token_lookup(TokenLookup::Miss);
         let token = credential.as_str();
         let issued_by = |iss: &str| accepted.find(|accepted| accepted.issuer.iss == iss);
-        let entry = Rc::new(verify_anew(token, issued_by, now)?);
+        let entry = Rc::new(self.verify_anew(token, issued_by, now)?);
         self.cache.insert(token.as_bytes(), entry.clone());
         Ok(VerifiedToken(entry))
     }
-}
 
-fn verify_anew<'s>(
-    token: &str,
-    issued_by: impl FnOnce(&str) -> Option<Accepted<'s>>,
-    now: NumericDate,
-) -> Result<Entry, Refusal> {
-    let jws = Jws::parse(token)?;
-    let kid = jws.header().kid.clone();
-    let refuse = |reason, issuer: Option<Accepted<'_>>| Refusal {
-        reason,
-        issuer: issuer.map(|accepted| accepted.issuer.name.clone()),
-        kid: kid.clone(),
-    };
-    let payload = jws.payload().map_err(|reason| refuse(reason, None))?;
-    let claims = Claims::parse(&payload).map_err(|error| {
-        let reason = match error {
-            ClaimsError::Malformed => InvalidToken::MalformedClaims,
-            ClaimsError::Missing => InvalidToken::MissingClaim,
+    fn verify_anew<'s>(
+        &mut self,
+        token: &str,
+        issued_by: impl FnOnce(&str) -> Option<Accepted<'s>>,
+        now: NumericDate,
+    ) -> Result<Entry, Refusal> {
+        let jws = Jws::parse_with(token, |header| self.headers.read(header))?;
+        let refuse = |reason, issuer: Option<Accepted<'_>>| Refusal {
+            reason,
+            issuer: issuer.map(|accepted| accepted.issuer.name.clone()),
+            kid: jws.header().kid.clone(),
         };
-        refuse(reason, None)
-    })?;
-    let Some(accepted) = issued_by(&claims.issuer()) else {
-        return Err(refuse(InvalidToken::UnknownIssuer, None));
-    };
-    claims
-        .check(accepted, now)
-        .map_err(|reason| refuse(reason, Some(accepted)))?;
-    let key = verifying_key(&jws, accepted).map_err(|reason| refuse(reason, Some(accepted)))?;
-    Ok(Entry {
-        issuer: accepted.issuer.name.clone(),
-        key: key.clone(),
-        claims,
-    })
+        let payload = jws
+            .payload(&mut self.room)
+            .map_err(|reason| refuse(reason, None))?;
+        let claims = Claims::parse(payload).map_err(|error| {
+            let reason = match error {
+                ClaimsError::Malformed => InvalidToken::MalformedClaims,
+                ClaimsError::Missing => InvalidToken::MissingClaim,
+            };
+            refuse(reason, None)
+        })?;
+        let Some(accepted) = issued_by(&claims.issuer()) else {
+            return Err(refuse(InvalidToken::UnknownIssuer, None));
+        };
+        claims
+            .check(accepted, now)
+            .map_err(|reason| refuse(reason, Some(accepted)))?;
+        let key = verifying_key(&jws, accepted).map_err(|reason| refuse(reason, Some(accepted)))?;
+        self.headers.remember(&jws);
+        Ok(Entry {
+            issuer: accepted.issuer.name.clone(),
+            key: key.clone(),
+            claims,
+        })
+    }
 }
 
 /// The issuer's key that verifies the signature.

@@ -48,7 +48,8 @@ fn is_good(token: &str, loaded: &Loaded) -> bool {
     let Some(key) = loaded.set.fitting(algorithm).next() else {
         return false;
     };
-    jws.payload().is_ok() && key.verify(algorithm, jws.signing_input().as_bytes(), jws.signature())
+    jws.payload(&mut Vec::new()).is_ok()
+        && key.verify(algorithm, jws.signing_input().as_bytes(), jws.signature())
 }
 
 #[test]
@@ -69,9 +70,9 @@ fn the_examples_of_signatures_verify_with_their_keys_and_no_other_payload() {
         }
         let token = example["output"]["compact"].as_str().unwrap();
         assert!(is_good(token, &loaded), "{file}");
-        let payload = Jws::parse(token).unwrap().payload().unwrap();
+        let mut room = Vec::new();
         assert_eq!(
-            payload,
+            Jws::parse(token).unwrap().payload(&mut room).unwrap(),
             example["input"]["payload"].as_str().unwrap().as_bytes()
         );
         let (header, rest) = token.split_once('.').unwrap();
