@@ -1,16 +1,14 @@
 //! One HTTP/2 connection's life.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::debug;
@@ -19,8 +17,9 @@ use super::answer::Answer;
 use super::http1::Manner;
 use super::phase::Phase;
 use super::stream::{Activity, Watched};
+use super::streams::{StreamExecutor, Streams};
 use super::vigil::{Verdict, Vigil};
-use crate::proxy::{Delivery, Downstream};
+use crate::proxy::Downstream;
 
 /// Serves one connection to its end.
 ///
@@ -38,17 +37,27 @@ where
     let activity = Activity::opaque();
     let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));
     let _running = downstream.run();
-    let mut connection = pin!(builder(&manner, &downstream).serve_connection(io, service));
+    let mut streams = Streams::default();
+    let executor = streams.executor(&downstream);
+    let mut connection = pin!(builder(&manner, executor).serve_connection(io, service));
     let mut vigil = Vigil::over(&downstream, &activity, &manner);
     std::future::poll_fn(|cx| {
         let now = Instant::now();
         activity.tick(now);
         downstream.now.set(now);
-        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            if let Err(error) = result {
-                debug!(%peer, %error, "connection ended");
+        loop {
+            // Before the connection, which then writes what they have to say in one go. So a
+            // stream that breaks off later cannot take back the head of its answer.
+            streams.go_on(cx);
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                if let Err(error) = result {
+                    debug!(%peer, %error, "connection ended");
+                }
+                return Poll::Ready(());
             }
-            return Poll::Ready(());
+            if !streams.take_new() {
+                break;
+            }
         }
         if activity.is_flushed() {
             downstream.heads_written();
@@ -77,8 +86,8 @@ fn poll_again(cx: &Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-fn builder(manner: &Manner, downstream: &Rc<Downstream>) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor(downstream.clone()));
+fn builder(manner: &Manner, executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(manner.max_streams)
@@ -91,46 +100,6 @@ fn builder(manner: &Manner, downstream: &Rc<Downstream>) -> http2::Builder<Local
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
-}
-
-/// Runs hyper's tasks on the worker's own thread: one for each stream, right after its request
-/// has been received. A stream whose answer is cut is dropped, which resets it and no other.
-#[derive(Clone)]
-struct LocalExecutor(Rc<Downstream>);
-
-impl<F: Future<Output: 'static> + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        match self.0.deliveries.take_new() {
-            None => {
-                tokio::task::spawn_local(future);
-            }
-            Some(delivery) => {
-                tokio::task::spawn_local(Cuttable { delivery, future });
-            }
-        }
-    }
-}
-
-pin_project! {
-    /// A stream's task, for as long as its answer is not cut. Not an `async` block: that would
-    /// hold the future twice, as what it was given and as what it waits for.
-    struct Cuttable<F> {
-        delivery: Rc<Delivery>,
-        #[pin]
-        future: F,
-    }
-}
-
-impl<F: Future> Future for Cuttable<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        if this.delivery.poll_cut(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        this.future.poll(cx).map(drop)
-    }
 }
 
 /// What one stream may send before the upstream has taken it.

@@ -17,6 +17,7 @@ mod pulse;
 mod room;
 mod sockets;
 mod stream;
+mod streams;
 mod vigil;
 mod worker;
 
