@@ -24,7 +24,7 @@ def options(asked: argparse.Namespace) -> Options:
     if asked.quick:
         chosen = Options(1, 1, 500, 500, 50, 16, 2_000, 100, 1_000, is_rehearsal=True)
     else:
-        chosen = Options(1, 15, 20_000, 4_000, 400, 24, 8_000, 5_000, 10_000)
+        chosen = Options(1, 15, 20_000, 16_000, 400, 24, 8_000, 5_000, 10_000)
     chosen.rounds = asked.rounds or chosen.rounds
     chosen.seconds = asked.seconds or chosen.seconds
     return chosen

@@ -61,7 +61,7 @@ class FirstSight(Workload):
         # since a turn is short and they are opened anew.
         count = options.first_sights
         tokens = arena.tokens(self.algorithm, count, turn)
-        return wrk(arena, running, 60, tokens=[tokens, "once"], connections=16)
+        return wrk(arena, running, 60, tokens=[tokens, "once"])
 
 
 class Http2(Workload):
