@@ -57,8 +57,7 @@ class FirstSight(Workload):
         wrk(arena, running, 1, arena.keys[self.algorithm].token("alice"))
 
     def load(self, arena, running, options, turn):
-        # Each turn has tokens of its own, the same for everybody. Fewer connections than elsewhere,
-        # since a turn is short and they are opened anew.
+        # Each turn has tokens of its own, the same for everybody.
         count = options.first_sights
         tokens = arena.tokens(self.algorithm, count, turn)
         return wrk(arena, running, 60, tokens=[tokens, "once"])
