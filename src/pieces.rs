@@ -11,6 +11,7 @@
 //! little at a time.
 
 mod growth;
+mod surplus;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,14 +21,15 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 use growth::Growth;
-pub use growth::Surplus;
+pub(crate) use surplus::Share;
+pub use surplus::{Grant, Surplus};
 
 /// A stream whose reads are limited. Writes pass as they are.
 #[derive(Debug)]
 pub(crate) struct Pieces<S> {
     stream: Take<S>,
     /// What hyper's buffer is to be, in bytes; a power of two.
-    buffer: usize,
+    usual: usize,
     /// Where it may become larger.
     growth: Option<Growth>,
 }
@@ -37,15 +39,22 @@ impl<S: AsyncRead> Pieces<S> {
     pub(crate) fn of(stream: S, buffer: usize) -> Self {
         Self {
             stream: stream.take(0),
-            buffer,
+            usual: buffer,
             growth: None,
         }
     }
 
-    /// For a buffer that may become this large, if there is a surplus.
-    pub(crate) fn growing_to(mut self, most: usize, surplus: &Surplus) -> Self {
-        self.growth = Some(Growth::between(self.buffer, most, surplus));
-        self
+    /// For a buffer that may become as large as one of these, the largest first, if there is a
+    /// surplus; and what it has of that.
+    pub(crate) fn growing_to(
+        mut self,
+        sizes: &'static [usize],
+        surplus: &Surplus,
+    ) -> (Self, Share) {
+        let growth = Growth::new(self.usual, sizes, surplus);
+        let share = growth.share();
+        self.growth = Some(growth);
+        (self, share)
     }
 
     /// The stream itself.
@@ -59,11 +68,8 @@ impl<S: AsyncRead> Pieces<S> {
         growth.is_some_and(Growth::has_begun)
     }
 
-    /// Notes how much one read has brought.
-    fn note(&mut self, length: usize) {
-        if let Some(growth) = &mut self.growth {
-            self.buffer = growth.after(length, Instant::now);
-        }
+    fn size(&self) -> usize {
+        self.growth.as_ref().map_or(self.usual, Growth::size)
     }
 }
 
@@ -75,13 +81,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         // hyper's first buffer, which cannot be filled so, or a tunnel's own, which never grows.
-        if !self.has_grown() && buf.remaining() < self.buffer {
+        if !self.has_grown() && buf.remaining() < self.usual {
             return Pin::new(self.stream.get_mut()).poll_read(cx, buf);
         }
-        let not_full = self.buffer as u64 - 1;
+        let not_full = self.size() as u64 - 1;
         self.stream.set_limit(not_full);
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.note(buf.filled().len() - before);
+        if let Some(growth) = &mut self.growth {
+            growth.note(buf.filled().len() - before, Instant::now);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -120,7 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::growth::{HELD_AT_ONCE, MANY_SMALL_READS, MUCH_BYTES};
+    use super::growth::{MANY_CALM_READS, MUCH_BYTES};
+    use super::surplus::HELD_AT_ONCE;
     use super::*;
 
     const USUAL: usize = 16 * 1024;
@@ -128,7 +137,7 @@ mod tests {
 
     /// Enough for so many streams.
     fn surplus_for(streams: usize) -> Surplus {
-        Surplus::of(streams * (LARGE - USUAL) * HELD_AT_ONCE)
+        Surplus::of(streams * LARGE * (1 + HELD_AT_ONCE))
     }
 
     /// What happens on a stream, in turn; after it comes the end.
@@ -170,8 +179,15 @@ mod tests {
     }
 
     fn pieces_of(steps: impl IntoIterator<Item = Step>, surplus: &Surplus) -> Pieces<Script> {
+        sharing_pieces_of(steps, surplus).0
+    }
+
+    fn sharing_pieces_of(
+        steps: impl IntoIterator<Item = Step>,
+        surplus: &Surplus,
+    ) -> (Pieces<Script>, Share) {
         let script = Script(steps.into_iter().collect());
-        Pieces::of(script, USUAL).growing_to(LARGE, surplus)
+        Pieces::of(script, USUAL).growing_to(&[LARGE], surplus)
     }
 
     /// A stream with more than anybody reads.
@@ -234,28 +250,61 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn pieces_become_as_large_as_there_is_memory_for() {
+        const LARGER: [usize; 2] = [2 * LARGE, LARGE];
+        let surplus = surplus_for(1);
+        let script = Script([Step::Bytes(usize::MAX)].into());
+        let (mut pieces, _share) = Pieces::of(script, USUAL).growing_to(&LARGER, &surplus);
+        much(&mut pieces).await;
+        assert_eq!(piece(&mut pieces).await, LARGE - 1);
+    }
+
     /// A stream that flows and then goes on with little at a time.
-    fn dwindling(surplus: &Surplus) -> Pieces<Script> {
-        let little = vec![[Step::Pause, Step::Bytes(100)]; MANY_SMALL_READS].concat();
+    fn dwindling(surplus: &Surplus) -> (Pieces<Script>, Share) {
+        let little = vec![[Step::Pause, Step::Bytes(100)]; MANY_CALM_READS].concat();
         // As many as `much` reads.
         let piece = USUAL - 1;
         let flow = [Step::Bytes(MUCH_BYTES.div_ceil(piece) * piece)];
-        pieces_of(flow.into_iter().chain(little), surplus)
+        sharing_pieces_of(flow.into_iter().chain(little), surplus)
     }
 
     #[tokio::test]
     async fn t117_a_stream_that_goes_on_with_little_gives_back_what_it_had() {
-        let surplus = surplus_for(1);
-        let mut first = dwindling(&surplus);
+        let surplus = Surplus::of(LARGE * (1 + HELD_AT_ONCE) + LARGE);
+        let (mut first, share) = dwindling(&surplus);
         much(&mut first).await;
-        for _ in 0..MANY_SMALL_READS {
-            assert!(first.has_grown());
+        for _ in 0..MANY_CALM_READS {
+            assert!(share.for_piece().is_some());
             assert_eq!(piece(&mut first).await, 100);
         }
-        assert!(!first.has_grown());
+        assert!(share.for_piece().is_none());
         let mut second = flood(&surplus);
         much(&mut second).await;
         assert_eq!(piece(&mut second).await, LARGE - 1);
+        // What it read into is as large as ever.
+        assert!(!share.rest());
+    }
+
+    #[tokio::test]
+    async fn t117_what_is_held_of_a_large_piece_counts_when_the_stream_goes_on_with_something_else()
+    {
+        let surplus = Surplus::of(LARGE * (1 + HELD_AT_ONCE) + LARGE);
+        let (mut pieces, share) = sharing_pieces_of([Step::Bytes(usize::MAX)], &surplus);
+        much(&mut pieces).await;
+        let held = share.for_piece();
+        assert!(held.is_some());
+        assert!(share.rest());
+        // What comes next has nothing as long as that is held.
+        for _ in 0..3 {
+            assert_eq!(piece(&mut pieces).await, USUAL - 1);
+        }
+        drop(held);
+        assert_eq!(piece(&mut pieces).await, USUAL - 1);
+        assert_eq!(piece(&mut pieces).await, LARGE - 1);
+        assert!(share.rest());
+        // Nor is it kept if it does not flow by then.
+        assert!(!share.rest());
     }
 
     #[tokio::test]

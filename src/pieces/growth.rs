@@ -1,105 +1,92 @@
 //! How the pieces of a stream become larger: by what has come, and out of memory put by for it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use super::surplus::{Share, Surplus};
 
-/// The memory that all workers together may use for larger pieces.
-#[derive(Debug, Clone)]
-pub struct Surplus(Arc<Semaphore>);
-
-impl Surplus {
-    /// So many bytes.
-    pub fn of(bytes: usize) -> Self {
-        let units = (bytes / UNIT).min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(units)))
-    }
-
-    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes / UNIT).ok()?;
-        self.0.clone().try_acquire_many_owned(units).ok()
-    }
-}
-
-/// How a buffer becomes larger, and small again.
+/// How large the pieces of a stream are.
 #[derive(Debug)]
 pub(super) struct Growth {
-    /// What it is without a surplus, in bytes; a power of two.
+    /// Without a surplus, in bytes; a power of two.
     usual: usize,
-    /// What it may be, in bytes; a power of two.
-    most: usize,
+    /// With one, in bytes; powers of two, the largest first.
+    larger: &'static [usize],
     surplus: Surplus,
+    share: Share,
     /// What has come in large parts without a pause, and since when.
     flowed: usize,
     since: Option<Instant>,
-    /// Reads in a row that brought little.
-    small_reads: usize,
-    /// The memory, once there was some.
-    granted: Option<OwnedSemaphorePermit>,
+    /// Whether that was much in a short time, the last time that it was much.
+    is_fast: bool,
+    /// Reads in a row that brought little, or not much in a short time.
+    calm_reads: usize,
+    /// Whether the buffer has become large.
+    has_begun: bool,
 }
 
 impl Growth {
-    pub(super) fn between(usual: usize, most: usize, surplus: &Surplus) -> Self {
+    pub(super) fn new(usual: usize, larger: &'static [usize], surplus: &Surplus) -> Self {
         Self {
             usual,
-            most,
+            larger,
             surplus: surplus.clone(),
+            share: Share::default(),
             flowed: 0,
             since: None,
-            small_reads: 0,
-            granted: None,
+            is_fast: false,
+            calm_reads: 0,
+            has_begun: false,
         }
+    }
+
+    pub(super) fn share(&self) -> Share {
+        self.share.clone()
     }
 
     /// Whether the buffer has become large.
     pub(super) fn has_begun(&self) -> bool {
-        self.granted.is_some()
+        self.has_begun
     }
 
-    /// What the buffer should be, in bytes, now that one read has brought so much.
-    pub(super) fn after(&mut self, length: usize, now: impl FnOnce() -> Instant) -> usize {
+    /// How large the next piece may be, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let larger = self.is_fast.then(|| self.share.size()).flatten();
+        larger.unwrap_or(self.usual)
+    }
+
+    /// Notes that one read has brought so much.
+    pub(super) fn note(&mut self, length: usize, now: impl FnOnce() -> Instant) {
         if length < self.usual / 2 {
-            self.note_small();
-        } else {
-            self.note_large(length, now);
+            (self.flowed, self.since) = (0, None);
+            self.calm();
+            return;
         }
-        if self.has_begun() {
-            self.most
-        } else {
-            self.usual
-        }
-    }
-
-    fn note_small(&mut self) {
-        (self.flowed, self.since) = (0, None);
-        self.small_reads += 1;
-        if self.small_reads >= MANY_SMALL_READS {
-            self.small_reads = 0;
-            self.granted = None;
-        }
-    }
-
-    fn note_large(&mut self, length: usize, now: impl FnOnce() -> Instant) {
-        self.small_reads = 0;
         self.flowed += length;
-        let Some(since) = self.since else {
-            self.since = Some(now());
-            return;
-        };
-        if self.flowed < MUCH_BYTES {
-            return;
+        match self.since {
+            None => self.since = Some(now()),
+            Some(since) if self.flowed >= MUCH_BYTES => {
+                let now = now();
+                // Who takes its time gains nothing by larger pieces, however long it goes on.
+                self.is_fast = now.duration_since(since) <= SOON;
+                (self.flowed, self.since) = (0, Some(now));
+            }
+            Some(_) => {}
         }
-        let now = now();
-        // Who takes its time gains nothing by larger pieces, however long it goes on. What is held of
-        // them still fits into a client's share of the memory.
-        if now.duration_since(since) > SOON {
-            self.granted = None;
-        } else if self.granted.is_none() {
-            let more = (self.most - self.usual) * HELD_AT_ONCE;
-            self.granted = self.surplus.take(more);
+        if self.is_fast {
+            self.calm_reads = 0;
+            let has_larger = self.share.take(&self.surplus, self.larger).is_some();
+            self.has_begun |= has_larger;
+        } else {
+            self.calm();
         }
-        (self.flowed, self.since) = (0, Some(now));
+    }
+
+    fn calm(&mut self) {
+        self.calm_reads += 1;
+        if self.calm_reads == MANY_CALM_READS {
+            self.is_fast = false;
+            self.share.let_go();
+        }
     }
 }
 
@@ -111,17 +98,9 @@ pub(super) const MUCH_BYTES: usize = 8 * 1024 * 1024;
 /// many that the surplus would not be enough for them.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Small reads in a row after which a stream flows no more: enough that no piece of it that was
-/// large is held any longer. hyper's own buffer may stay as large as it was, which an upstream's
-/// share of the memory has room for.
-pub(super) const MANY_SMALL_READS: usize = 16;
-
-/// Pieces that are held of one stream at most, where their receiver takes nothing: measured are
-/// six, in buffers of hyper's on both sides, of TLS, and on the way between them.
-pub(super) const HELD_AT_ONCE: usize = 8;
-
-/// What memory is counted in.
-const UNIT: usize = 1024;
+/// Calm reads in a row after which a stream flows no more: enough that none of its pieces that
+/// were large is held any longer.
+pub(super) const MANY_CALM_READS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -139,12 +118,11 @@ mod tests {
     impl Stream {
         /// What the buffer is after enough of them, each of which takes so long to come.
         fn after_much(&mut self, each: Duration) -> usize {
-            let mut size = 0;
             for _ in 0..MUCH_BYTES / USUAL {
                 self.now += each;
-                size = self.growth.after(USUAL, || self.now);
+                self.growth.note(USUAL, || self.now);
             }
-            size
+            self.growth.size()
         }
     }
 
@@ -153,9 +131,27 @@ mod tests {
     const SLOW: Duration = Duration::from_millis(20);
 
     #[test]
+    fn who_was_fast_when_there_was_no_memory_and_then_goes_on_with_little_starts_again() {
+        let surplus = Surplus::of(1024 * 1024);
+        let others = surplus.take(1024 * 1024);
+        let mut stream = Stream {
+            growth: Growth::new(USUAL, &[LARGE], &surplus),
+            now: Instant::now(),
+        };
+        assert_eq!(stream.after_much(FAST), USUAL);
+        drop(others);
+        for _ in 0..MANY_CALM_READS {
+            stream.growth.note(1, || stream.now);
+        }
+        stream.growth.note(USUAL, || stream.now);
+        assert_eq!(stream.growth.size(), USUAL);
+        assert_eq!(stream.after_much(FAST), LARGE);
+    }
+
+    #[test]
     fn t117_who_takes_its_time_has_nothing_of_what_is_for_the_fast() {
         let mut stream = Stream {
-            growth: Growth::between(USUAL, LARGE, &Surplus::of(1024 * 1024)),
+            growth: Growth::new(USUAL, &[LARGE], &Surplus::of(1024 * 1024)),
             now: Instant::now(),
         };
         assert_eq!(stream.after_much(SLOW), USUAL);

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::exchange::Exchange;
 use super::headers::{Announced, rewrite_response_trailers};
 use super::portion::{Allowance, Backlog, Portion};
+use crate::pieces::Grant;
 use crate::upstream::Lease;
 
 /// What goes wrong with a body in transit.
@@ -201,6 +202,16 @@ pub(super) enum Source {
     },
 }
 
+impl Source {
+    /// What to hold as long as there is something of the piece that came last.
+    fn for_piece(&self) -> Option<Grant> {
+        match self {
+            Self::Upstream { lease, .. } => lease.as_ref()?.for_piece(),
+            Self::Empty | Self::Own(_) => None,
+        }
+    }
+}
+
 impl From<String> for Source {
     fn from(text: String) -> Self {
         Self::Own(text.into())
@@ -268,6 +279,8 @@ impl ResponseBody {
             None => Portion::from(std::mem::take(&mut self.rest)),
             Some(backlog) => backlog.portion(&mut self.rest),
         };
+        // Before the connection goes to the next request, who has what it has.
+        let portion = portion.holding(self.source.for_piece());
         if let Some(exchange) = &mut self.exchange {
             exchange.sent(portion.remaining(), now);
         }

@@ -15,6 +15,8 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use bytes::{Buf, Bytes};
 
+use crate::pieces::Grant;
+
 /// What the answers of one connection may hold together before it is written.
 #[derive(Debug, Clone)]
 pub struct Allowance(Arc<Shared>);
@@ -133,6 +135,7 @@ impl Backlog {
                 bytes,
                 backlog: self.0.clone(),
             }),
+            _grant: None,
         }
     }
 }
@@ -142,6 +145,8 @@ impl Backlog {
 pub struct Portion {
     data: Bytes,
     _held: Option<Held>,
+    /// Of the memory put by for large ones.
+    _grant: Option<Grant>,
 }
 
 #[derive(Debug)]
@@ -150,10 +155,24 @@ struct Held {
     backlog: Arc<Unwritten>,
 }
 
+impl Portion {
+    /// Out of a buffer that takes this, too.
+    pub(super) fn holding(self, grant: Option<Grant>) -> Self {
+        Self {
+            _grant: grant,
+            ..self
+        }
+    }
+}
+
 /// What nobody counts.
 impl From<Bytes> for Portion {
     fn from(data: Bytes) -> Self {
-        Self { data, _held: None }
+        Self {
+            data,
+            _held: None,
+            _grant: None,
+        }
     }
 }
 
@@ -199,6 +218,7 @@ const FRAME_BYTES: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pieces::Surplus;
     use std::task::{Wake, Waker};
 
     #[derive(Default)]
@@ -270,6 +290,15 @@ mod tests {
         });
         let kept: Vec<_> = keep_their_buffer.collect();
         assert_eq!(kept.iter().filter(|(keeps, _)| *keeps).count(), 2);
+    }
+
+    #[test]
+    fn t117_what_was_put_by_for_a_portion_is_free_when_it_has_been_written() {
+        let surplus = Surplus::of(1024);
+        let portion = Portion::from(Bytes::from_static(b"some")).holding(surplus.take(1024));
+        assert!(surplus.take(1024).is_none());
+        drop(portion);
+        assert!(surplus.take(1024).is_some());
     }
 
     #[test]

@@ -100,7 +100,7 @@ const LEAST_EACH_WAY: usize = 64 * 1024;
 /// More does not make it faster.
 const MOST_EACH_WAY: usize = 512 * 1024;
 
-/// A thirty-second of the memory serves eight fast downloads in 256 MiB, and a thousand in 24 GiB.
+/// A thirty-second of the memory serves three fast downloads in 256 MiB, and four hundred in 24 GiB.
 const SHARE_OF_SURPLUS: u64 = 32;
 
 #[cfg(test)]

@@ -275,7 +275,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 /// What the kernel holds of an answer beyond what is on its way.
 #[cfg(target_os = "linux")]
-const NOT_SENT_BYTES: u32 = 128 * 1024;
+const NOT_SENT_BYTES: u32 = 64 * 1024;
 
 fn outcome<S>(handshake: &Result<Established<S>, HandshakeError>) -> Handshake {
     match handshake {

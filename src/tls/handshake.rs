@@ -12,6 +12,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::config::{HTTP2, server_config};
+use super::stream::Secure;
 use super::{Certificates, MinVersion};
 use crate::crypto;
 
@@ -26,7 +27,7 @@ pub struct Acceptor {
 /// A stream whose handshake is done.
 pub struct Established<S> {
     /// The secured stream.
-    pub stream: TlsStream<S>,
+    pub stream: Secure<S>,
     /// The name the client asked for, in lower case.
     pub server_name: Option<String>,
     /// What is spoken on it.
@@ -112,18 +113,17 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut stream = timeout(within, self.handshake(stream))
+        let stream = timeout(within, self.handshake(stream))
             .await
             .map_err(|_| HandshakeError::TimedOut)??;
-        let (_, connection) = stream.get_mut();
-        connection.set_buffer_limit(Some(BUFFER_BYTES));
+        let (_, connection) = stream.get_ref();
         let server_name = connection.server_name().map(str::to_ascii_lowercase);
         let protocol = match connection.alpn_protocol() {
             Some(HTTP2) => Protocol::Http2,
             Some(_) | None => Protocol::Http1,
         };
         Ok(Established {
-            stream,
+            stream: Secure::new(stream),
             server_name,
             protocol,
         })
@@ -169,9 +169,6 @@ fn classify(error: io::Error) -> HandshakeError {
         None => HandshakeError::Broken(error),
     }
 }
-
-/// What TLS holds of an answer that the client does not take: two records.
-const BUFFER_BYTES: usize = 32 * 1024;
 
 /// A fatal `unrecognized_name` (RFC 8446 §6, RFC 6066 §3), in a record that is not encrypted yet.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];

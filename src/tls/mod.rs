@@ -4,9 +4,11 @@ mod certificate;
 mod certificates;
 mod config;
 mod handshake;
+mod stream;
 
 pub use certificate::{Certificate, CertificateError};
 pub(crate) use certificate::{broken_pem, read};
 pub use certificates::Certificates;
 pub use config::MinVersion;
 pub use handshake::{Acceptor, Established, HandshakeError, Protocol};
+pub use stream::Secure;

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::Target;
 use crate::crypto;
 use crate::observe::{Connect, OpenConnection};
-use crate::pieces::{Pieces, Surplus};
+use crate::pieces::{Pieces, Share, Surplus};
 use crate::socket::Socket;
 
 /// A connection to an upstream. Dropping it closes it at once, whatever is still under way on it.
@@ -26,6 +26,8 @@ pub(super) struct Connection<B> {
     pub(super) sender: SendRequest<B>,
     /// The other end.
     pub(super) address: SocketAddr,
+    /// What its answers have of the surplus.
+    pub(super) share: Share,
     retire_at: Instant,
     _driver: Driver,
     _held: Held,
@@ -140,7 +142,7 @@ where
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
         .map_err(ConnectError::Refused)?;
     let stream = Socket(stream);
-    let (sender, driver) = match target.tls() {
+    let (sender, share, driver) = match target.tls() {
         None => drive(stream, target, surplus).await?,
         Some(tls) => {
             let handshake = timeout_at(deadline, tls.connect(stream)).await;
@@ -151,6 +153,7 @@ where
     Ok(Connection {
         sender,
         address,
+        share,
         retire_at: Instant::now() + lifetime(target),
         _driver: driver,
         _held: held,
@@ -161,15 +164,16 @@ async fn drive<S, B>(
     stream: S,
     target: &Target,
     surplus: &Surplus,
-) -> Result<(SendRequest<B>, Driver), ConnectError>
+) -> Result<(SendRequest<B>, Share, Driver), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    let pieces = Pieces::of(stream, BUFFER_BYTES).growing_to(MOST_BUFFER_BYTES, surplus);
+    let pieces = Pieces::of(stream, BUFFER_BYTES);
+    let (pieces, share) = pieces.growing_to(&LARGER_BUFFERS, surplus);
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD_BYTES)
-        .max_buf_size(MOST_BUFFER_BYTES)
+        .max_buf_size(LARGER_BUFFERS[0])
         .handshake(TokioIo::new(pieces))
         .await
         .map_err(|error| ConnectError::Refused(io::Error::other(error)))?;
@@ -179,7 +183,7 @@ where
             debug!(upstream = &*name, %error, "upstream connection ended");
         }
     });
-    Ok((sender, Driver(driver.abort_handle())))
+    Ok((sender, share, Driver(driver.abort_handle())))
 }
 
 /// What an address gets at least of the time there is: one on the other side of the world.
@@ -188,9 +192,10 @@ const LEAST_SHARE: Duration = Duration::from_secs(1);
 /// How long a connection is silent before the kernel asks whether anybody is there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
-/// How much of an answer is read at once: usually, and where there is memory to spare.
+/// How much of an answer is read at once: usually, and where there is memory to spare, the largest
+/// first.
 const BUFFER_BYTES: usize = 32 * 1024;
-const MOST_BUFFER_BYTES: usize = 128 * 1024;
+const LARGER_BUFFERS: [usize; 2] = [512 * 1024, 128 * 1024];
 
 /// The largest head of an answer.
 const MAX_HEAD_BYTES: usize = 32 * 1024;

@@ -27,7 +27,7 @@ use super::shelf::Shelf;
 use super::slots::Slots;
 use super::target::Resolution;
 use crate::observe::{Connect, Metrics};
-use crate::pieces::Surplus;
+use crate::pieces::{Grant, Surplus};
 use crate::policy::Permit;
 
 /// The connections of one worker.
@@ -279,12 +279,20 @@ impl<B> Lease<B>
 where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
+    /// What to hold as long as there is something of the answer's piece that came last.
+    pub fn for_piece(&self) -> Option<Grant> {
+        self.connection.share.for_piece()
+    }
+
     /// Hands the connection back for the next request.
     ///
-    /// Only for when the request and its answer are complete. A connection that the upstream
-    /// wants closed is dropped here, not kept.
+    /// Only for when the request and its answer are complete, and all that has come of it was
+    /// handed on. A connection that the upstream wants closed, or that has more memory than it is
+    /// worth, is dropped here, not kept.
     pub fn give_back(self, now: Instant) {
-        if let Some(pool) = self.pool.upgrade() {
+        if let Some(pool) = self.pool.upgrade()
+            && self.connection.share.rest()
+        {
             let are_scarce = pool.sockets.waiting() > 0;
             pool.with_shelf(&self.target, |shelf| {
                 shelf.put(self.connection, now, are_scarce);

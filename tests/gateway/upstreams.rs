@@ -420,3 +420,30 @@ async fn a_connection_is_kept_as_long_as_the_file_says() {
         assert_eq!(upstream.connections(), connections, "{settings}");
     }
 }
+
+#[tokio::test]
+async fn t117_a_connection_that_has_become_large_is_kept_for_what_is_as_large() {
+    let upstream = Upstream::answering(|request| {
+        let much = if request.line.contains("/much") {
+            24 << 20
+        } else {
+            2
+        };
+        let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {much}\r\n\r\n").into_bytes();
+        answer.resize(answer.len() + much, b'x');
+        answer
+    })
+    .await;
+    let gateway = Start::to(&upstream.url()).start();
+    let mut client = gateway.h1().await;
+    for (path, connections) in [
+        ("/public/much", 1),
+        ("/public/much", 1),
+        ("/public/little", 1),
+        ("/public/little", 2),
+        ("/public/little", 2),
+    ] {
+        assert_eq!(client.get(path, &[]).await.status, 200);
+        assert_eq!(upstream.connections(), connections, "{path}");
+    }
+}
