@@ -62,7 +62,7 @@ impl<S: AsyncRead> Pieces<S> {
         self.stream.into_inner()
     }
 
-    /// Whether the buffer has become large.
+    /// Whether the buffer may have become large.
     fn has_grown(&self) -> bool {
         let growth = self.growth.as_ref();
         growth.is_some_and(Growth::has_begun)
@@ -129,15 +129,18 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::growth::{MANY_CALM_READS, MUCH_BYTES};
-    use super::surplus::HELD_AT_ONCE;
+    use super::surplus::{HELD_AT_ONCE, TAKEN_BY_BUFFER};
     use super::*;
 
     const USUAL: usize = 16 * 1024;
     const LARGE: usize = 64 * 1024;
 
+    const BUFFER: usize = LARGE * TAKEN_BY_BUFFER;
+    const BOTH: usize = BUFFER + LARGE * HELD_AT_ONCE;
+
     /// Enough for so many streams.
     fn surplus_for(streams: usize) -> Surplus {
-        Surplus::of(streams * LARGE * (1 + HELD_AT_ONCE))
+        Surplus::of(streams * BOTH)
     }
 
     /// What happens on a stream, in turn; after it comes the end.
@@ -271,29 +274,27 @@ mod tests {
 
     #[tokio::test]
     async fn t117_a_stream_that_goes_on_with_little_gives_back_what_it_had() {
-        let surplus = Surplus::of(LARGE * (1 + HELD_AT_ONCE) + LARGE);
+        let surplus = Surplus::of(BOTH + BUFFER);
         let (mut first, share) = dwindling(&surplus);
         much(&mut first).await;
-        for _ in 0..MANY_CALM_READS {
-            assert!(share.for_piece().is_some());
-            assert_eq!(piece(&mut first).await, 100);
-        }
-        assert!(share.for_piece().is_none());
         let mut second = flood(&surplus);
         much(&mut second).await;
+        for _ in 0..MANY_CALM_READS {
+            assert_eq!(piece(&mut second).await, USUAL - 1);
+            assert_eq!(piece(&mut first).await, 100);
+        }
+        // It tries again with each piece.
+        assert_eq!(piece(&mut second).await, USUAL - 1);
         assert_eq!(piece(&mut second).await, LARGE - 1);
         // What it read into is as large as ever.
         assert!(!share.rest());
     }
 
     #[tokio::test]
-    async fn t117_what_is_held_of_a_large_piece_counts_when_the_stream_goes_on_with_something_else()
-    {
-        let surplus = Surplus::of(LARGE * (1 + HELD_AT_ONCE) + LARGE);
-        let (mut pieces, share) = sharing_pieces_of([Step::Bytes(usize::MAX)], &surplus);
+    async fn t117_what_is_held_of_a_large_piece_counts_when_the_stream_goes_on() {
+        let (mut pieces, share) = sharing_pieces_of([Step::Bytes(usize::MAX)], &surplus_for(1));
         much(&mut pieces).await;
         let held = share.for_piece();
-        assert!(held.is_some());
         assert!(share.rest());
         // What comes next has nothing as long as that is held.
         for _ in 0..3 {
@@ -305,6 +306,47 @@ mod tests {
         assert!(share.rest());
         // Nor is it kept if it does not flow by then.
         assert!(!share.rest());
+    }
+
+    #[tokio::test]
+    async fn t117_what_is_held_of_a_small_piece_counts_as_the_large_buffer_it_came_in() {
+        let surplus = surplus_for(1);
+        let (mut pieces, share) = dwindling(&surplus);
+        much(&mut pieces).await;
+        assert!(share.rest());
+        assert_eq!(piece(&mut pieces).await, 100);
+        let held = share.for_piece();
+        assert!(!share.rest());
+        drop((pieces, share));
+        assert!(surplus.take(BOTH).is_none());
+        drop(held);
+        assert!(surplus.take(BOTH).is_some());
+    }
+
+    #[tokio::test]
+    async fn t117_a_stream_that_is_read_by_others_has_nothing_and_takes_nothing() {
+        let surplus = surplus_for(1);
+        let (mut pieces, share) = sharing_pieces_of([Step::Bytes(usize::MAX)], &surplus);
+        much(&mut pieces).await;
+        share.forgo();
+        assert!(surplus.take(BOTH).is_some());
+        much(&mut pieces).await;
+        assert_eq!(piece(&mut pieces).await, USUAL - 1);
+        assert!(surplus.take(BOTH).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_buffer_is_larger_flows_in_the_pieces_that_there_is_memory_for() {
+        const LARGER: [usize; 2] = [2 * LARGE, LARGE];
+        let surplus = Surplus::of(2 * BOTH);
+        let script = Script([Step::Bytes(usize::MAX)].into());
+        let (mut pieces, share) = Pieces::of(script, USUAL).growing_to(&LARGER, &surplus);
+        much(&mut pieces).await;
+        assert_eq!(piece(&mut pieces).await, 2 * LARGE - 1);
+        assert!(share.rest());
+        let _others = surplus.take(LARGE * HELD_AT_ONCE).unwrap();
+        assert_eq!(piece(&mut pieces).await, USUAL - 1);
+        assert_eq!(piece(&mut pieces).await, LARGE - 1);
     }
 
     #[tokio::test]

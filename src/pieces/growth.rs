@@ -20,7 +20,7 @@ pub(super) struct Growth {
     is_fast: bool,
     /// Reads in a row that brought little, or not much in a short time.
     calm_reads: usize,
-    /// Whether the buffer has become large.
+    /// Whether the buffer may have become large.
     has_begun: bool,
 }
 
@@ -43,7 +43,7 @@ impl Growth {
         self.share.clone()
     }
 
-    /// Whether the buffer has become large.
+    /// Whether the buffer may have become large.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
@@ -74,8 +74,7 @@ impl Growth {
         }
         if self.is_fast {
             self.calm_reads = 0;
-            let has_larger = self.share.take(&self.surplus, self.larger).is_some();
-            self.has_begun |= has_larger;
+            self.has_begun |= self.share.take(&self.surplus, self.larger);
         } else {
             self.calm();
         }
@@ -98,8 +97,8 @@ pub(super) const MUCH_BYTES: usize = 8 * 1024 * 1024;
 /// many that the surplus would not be enough for them.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Calm reads in a row after which a stream flows no more: enough that none of its pieces that
-/// were large is held any longer.
+/// Calm reads in a row after which a stream flows no more: enough that all of its pieces that were
+/// large have been handed on.
 pub(super) const MANY_CALM_READS: usize = 16;
 
 #[cfg(test)]

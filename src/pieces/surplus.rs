@@ -38,21 +38,27 @@ pub(crate) struct Share(Arc<Mutex<Held>>);
 
 #[derive(Debug, Default)]
 struct Held {
-    buffer: Option<Buffer>,
-    for_pieces: Option<Grant>,
+    /// For the buffer, which once it has become large stays so as long as the stream.
+    buffer: Option<Part>,
+    pieces: Option<Part>,
+    /// Nothing is read by it any more.
+    is_forgone: bool,
 }
 
-/// A buffer that has become large, and stays so as long as the stream.
+/// What is put by for one size.
 #[derive(Debug)]
-struct Buffer {
+struct Part {
     size: usize,
-    _grant: Grant,
+    grant: Grant,
 }
 
 impl Share {
-    /// What to hold as long as there is something of the piece that came last.
+    /// What to hold as long as there is something of the piece that came last: a small one, too,
+    /// keeps the buffer that it came in.
     pub(crate) fn for_piece(&self) -> Option<Grant> {
-        self.held().for_pieces.clone()
+        let held = self.held();
+        let part = held.pieces.as_ref().or(held.buffer.as_ref());
+        part.map(|part| part.grant.clone())
     }
 
     /// What was asked of the stream has come, and was handed on. Whether it is to be kept for what
@@ -60,46 +66,52 @@ impl Share {
     /// could use.
     pub(crate) fn rest(&self) -> bool {
         let mut held = self.held();
-        let flows = held.for_pieces.take().is_some();
+        let flows = held.pieces.take().is_some();
         flows || held.buffer.is_none()
     }
 
+    /// The stream goes on as something that is read by others, in their own buffers.
+    pub(crate) fn forgo(&self) {
+        *self.held() = Held {
+            is_forgone: true,
+            ..Held::default()
+        };
+    }
+
     /// Takes what the stream needs to flow in pieces of one of these sizes, the first that there
-    /// is enough for. Returns the size that it has now.
-    pub(super) fn take(&self, surplus: &Surplus, sizes: &[usize]) -> Option<usize> {
+    /// is enough for. Whether it has that now.
+    pub(super) fn take(&self, surplus: &Surplus, sizes: &[usize]) -> bool {
         let mut held = self.held();
-        if held.for_pieces.is_some() {
-            return held.buffer.as_ref().map(|buffer| buffer.size);
+        if held.pieces.is_some() || held.is_forgone {
+            return held.pieces.is_some();
         }
-        if let Some(Buffer { size, .. }) = held.buffer {
-            held.for_pieces = surplus.take(size * HELD_AT_ONCE);
-            return held.for_pieces.is_some().then_some(size);
-        }
-        sizes.iter().copied().find(|&size| {
-            let grants = surplus.take(size).zip(surplus.take(size * HELD_AT_ONCE));
-            grants.is_some_and(|(grant, for_pieces)| {
-                let _grant = grant;
-                *held = Held {
-                    buffer: Some(Buffer { size, _grant }),
-                    for_pieces: Some(for_pieces),
-                };
-                true
+        let most = held
+            .buffer
+            .as_ref()
+            .map_or(usize::MAX, |buffer| buffer.size);
+        sizes
+            .iter()
+            .copied()
+            .filter(|size| *size <= most)
+            .any(|size| {
+                let part = |bytes| surplus.take(bytes).map(|grant| Part { size, grant });
+                let pieces = part(size * HELD_AT_ONCE);
+                if held.buffer.is_none() && pieces.is_some() {
+                    held.buffer = part(size * TAKEN_BY_BUFFER);
+                }
+                held.pieces = pieces.filter(|_| held.buffer.is_some());
+                held.pieces.is_some()
             })
-        })
     }
 
     /// The size of the pieces, as long as there is something put by for them.
     pub(super) fn size(&self) -> Option<usize> {
-        let held = self.held();
-        let buffer = held.buffer.as_ref();
-        buffer
-            .filter(|_| held.for_pieces.is_some())
-            .map(|buffer| buffer.size)
+        self.held().pieces.as_ref().map(|pieces| pieces.size)
     }
 
-    /// No piece that was large is held any more, but for the buffer.
+    /// No piece that was large is to come any more, nor on its way to who hands it on.
     pub(super) fn let_go(&self) {
-        self.held().for_pieces = None;
+        self.held().pieces = None;
     }
 
     /// What is held is right between any two lines, so that a panic does not matter.
@@ -109,8 +121,11 @@ impl Share {
 }
 
 /// Pieces that are held of one stream at most, where their receiver takes nothing, beside the
-/// buffer: measured are 1.2 MiB with it, where they are of 512 KiB.
-pub(super) const HELD_AT_ONCE: usize = 3;
+/// buffer. Measured are 1.2 MiB with it, where they are of 512 KiB.
+pub(super) const HELD_AT_ONCE: usize = 2;
+
+/// What a buffer takes that grows while bytes are in it, in pieces of its size.
+pub(super) const TAKEN_BY_BUFFER: usize = 2;
 
 /// What memory is counted in.
 const UNIT: usize = 1024;

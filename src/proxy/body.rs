@@ -203,6 +203,11 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Whether it comes out of a large buffer.
+    pub(super) fn is_large(&self) -> bool {
+        self.for_piece().is_some()
+    }
+
     /// What to hold as long as there is something of the piece that came last.
     fn for_piece(&self) -> Option<Grant> {
         match self {

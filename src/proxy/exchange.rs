@@ -228,7 +228,8 @@ impl Exchange {
             self.close_after(&mut response);
         }
         let allowance = self.downstream.allowance.clone();
-        if allowance.as_ref().is_some_and(Allowance::one_more_head) {
+        let are_many = allowance.as_ref().is_some_and(Allowance::one_more_head);
+        if are_many || response.body().is_large() {
             headers::detach(response.headers_mut());
         }
         headers::name_answer(response.headers_mut(), self.request_id());

@@ -139,6 +139,7 @@ fn switch(
     let protocol = upgrade
         .accepted(response.headers())
         .ok_or(Rejection::UpstreamBroken)?;
+    lease.switched();
     let upstream = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
     rewrite_switch(&mut head.headers, upgrade, &protocol);

@@ -21,7 +21,7 @@ impl<S> Secure<S> {
 
     /// For so much to be written at once, in bytes.
     fn make_room_for(&mut self, length: usize) {
-        let holds = if length < FLOWING_BYTES {
+        let holds = if length < LARGE_BYTES {
             USUAL_BYTES
         } else {
             FLOWING_BYTES
@@ -76,5 +76,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<S> {
 /// What TLS holds of an answer that the client does not take: two records.
 const USUAL_BYTES: usize = 32 * 1024;
 
-/// The same of one that is handed over in pieces of this size or larger ones.
+/// The same of one that is handed over in large pieces.
 const FLOWING_BYTES: usize = 128 * 1024;
+
+/// What is large: more than several that are not may come to, and less than one that is.
+const LARGE_BYTES: usize = 96 * 1024;

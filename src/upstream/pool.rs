@@ -279,9 +279,15 @@ impl<B> Lease<B>
 where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    /// What to hold as long as there is something of the answer's piece that came last.
+    /// What to hold as long as there is something of what came last of the answer, where the
+    /// connection's buffer has become large.
     pub fn for_piece(&self) -> Option<Grant> {
         self.connection.share.for_piece()
+    }
+
+    /// The connection is used for something else than HTTP from now on.
+    pub fn switched(&self) {
+        self.connection.share.forgo();
     }
 
     /// Hands the connection back for the next request.
