@@ -79,5 +79,62 @@ const USUAL_BYTES: usize = 32 * 1024;
 /// The same of one that is handed over in large pieces.
 const FLOWING_BYTES: usize = 128 * 1024;
 
-/// What is large: more than several that are not may come to, and less than one that is.
-const LARGE_BYTES: usize = 96 * 1024;
+/// What is large: more than what hyper gathers of those that are not (as much as the largest head
+/// may have, 64 KiB, and one of 32 KiB), and less than one that is.
+const LARGE_BYTES: usize = 112 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// Both ends of a stream on which little is under way at once.
+    async fn stream() -> (Secure<DuplexStream>, impl AsyncRead) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key);
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = duplex(4096);
+        let name = ServerName::try_from("localhost").unwrap();
+        let (near, far) = tokio::join!(
+            TlsAcceptor::from(Arc::new(server.unwrap())).accept(near),
+            TlsConnector::from(Arc::new(client)).connect(name, far),
+        );
+        (Secure::new(near.unwrap()), far.unwrap())
+    }
+
+    /// What it takes of writes of this size from one who does not read.
+    async fn taken_in(piece: usize) -> usize {
+        let (mut near, _far) = stream().await;
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (buffer, mut taken) = (vec![7; piece], 0);
+        while let Poll::Ready(length) = Pin::new(&mut near).poll_write(cx, &buffer) {
+            taken += length.unwrap();
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn p16_it_holds_little_of_small_pieces_and_more_of_large_ones() {
+        let (small, large) = (taken_in(16 * 1024).await, taken_in(256 * 1024).await);
+        let on_the_way = 8 * 1024;
+        assert!(small <= USUAL_BYTES + on_the_way, "{small}");
+        assert!(large >= FLOWING_BYTES, "{large}");
+        assert!(large <= FLOWING_BYTES + on_the_way, "{large}");
+    }
+}
