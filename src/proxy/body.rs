@@ -161,7 +161,8 @@ impl Body for RequestBody {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
                 Ok(mut data) => Some(self.passed(&data).map(|()| {
                     let backlog = self.backlog.get_or_insert_default();
-                    Frame::data(backlog.portion(&mut data))
+                    // It is read in pieces that never become large.
+                    Frame::data(backlog.portion(&mut data, None))
                 })),
                 Err(frame) => {
                     self.progress.state.set(State::Finished);
@@ -280,12 +281,12 @@ impl ResponseBody {
 
     /// Hands over what has come, or as much of it as there is room for.
     fn hand_over(&mut self, now: Instant) -> Portion {
-        let portion = match &self.backlog {
-            None => Portion::from(std::mem::take(&mut self.rest)),
-            Some(backlog) => backlog.portion(&mut self.rest),
-        };
         // Before the connection goes to the next request, who has what it has.
-        let portion = portion.holding(self.source.for_piece());
+        let grant = self.source.for_piece();
+        let portion = match &self.backlog {
+            None => Portion::uncounted(std::mem::take(&mut self.rest), grant),
+            Some(backlog) => backlog.portion(&mut self.rest, grant),
+        };
         if let Some(exchange) = &mut self.exchange {
             exchange.sent(portion.remaining(), now);
         }

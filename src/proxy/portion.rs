@@ -105,25 +105,26 @@ impl Backlog {
         }
     }
 
-    /// Hands as much over as there is room for.
-    pub(super) fn portion(&self, data: &mut Bytes) -> Portion {
+    /// Hands as much over as there is room for; with what is put by for the buffer that it is in,
+    /// if that is large.
+    pub(super) fn portion(&self, data: &mut Bytes, grant: Option<Grant>) -> Portion {
         let Some(allowance) = &self.0.allowance else {
-            return self.holding(data.len(), std::mem::take(data));
+            return self.holding(data.len(), std::mem::take(data), grant);
         };
         let room = allowance.left().max(LITTLE_BYTES);
         let part = data.split_to(room.min(data.len()));
         if part.len() > SMALL_BYTES {
-            return self.holding(part.len(), part);
+            return self.holding(part.len(), part, grant);
         }
         // It may be all that is left of a large buffer, and keep that.
         if allowance.is_strained() {
-            self.holding(part.len(), Bytes::copy_from_slice(&part))
+            self.holding(part.len(), Bytes::copy_from_slice(&part), None)
         } else {
-            self.holding(SMALL_BYTES, part)
+            self.holding(SMALL_BYTES, part, grant)
         }
     }
 
-    fn holding(&self, bytes: usize, data: Bytes) -> Portion {
+    fn holding(&self, bytes: usize, data: Bytes, grant: Option<Grant>) -> Portion {
         let bytes = bytes + FRAME_BYTES;
         self.0.bytes.fetch_add(bytes, Ordering::Release);
         if let Some(allowance) = &self.0.allowance {
@@ -135,7 +136,7 @@ impl Backlog {
                 bytes,
                 backlog: self.0.clone(),
             }),
-            _grant: None,
+            _grant: grant,
         }
     }
 }
@@ -156,23 +157,21 @@ struct Held {
 }
 
 impl Portion {
-    /// Out of a buffer that takes this, too.
-    pub(super) fn holding(self, grant: Option<Grant>) -> Self {
+    /// All of it, which no backlog counts; with what is put by for the buffer that it is in, if
+    /// that is large.
+    pub(super) const fn uncounted(data: Bytes, grant: Option<Grant>) -> Self {
         Self {
+            data,
+            _held: None,
             _grant: grant,
-            ..self
         }
     }
 }
 
-/// What nobody counts.
+/// What is our own.
 impl From<Bytes> for Portion {
     fn from(data: Bytes) -> Self {
-        Self {
-            data,
-            _held: None,
-            _grant: None,
-        }
+        Self::uncounted(data, None)
     }
 }
 
@@ -242,9 +241,9 @@ mod tests {
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
         let block = Bytes::from(vec![7; MOST_BYTES / 2]);
-        let mut first = backlog.portion(&mut block.clone());
+        let mut first = backlog.portion(&mut block.clone(), None);
         assert!(backlog.poll_room(&cx).is_ready());
-        let _second = backlog.portion(&mut block.clone());
+        let _second = backlog.portion(&mut block.clone(), None);
         assert!(backlog.poll_room(&cx).is_pending());
         first.advance(MOST_BYTES / 4);
         assert!(backlog.poll_room(&cx).is_pending());
@@ -262,12 +261,12 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let (unread, read) = (Backlog::sharing(&allowance), Backlog::sharing(&allowance));
         let mut flood = Bytes::from(vec![7; 2 * MOST]);
-        let kept = unread.portion(&mut flood);
+        let kept = unread.portion(&mut flood, None);
         assert_eq!(kept.remaining(), MOST);
         assert!(unread.poll_room(&cx).is_pending());
         let mut body = Bytes::from(vec![8; 2 * LITTLE_BYTES]);
         assert!(read.poll_room(&cx).is_ready());
-        let little = read.portion(&mut body);
+        let little = read.portion(&mut body, None);
         assert_eq!(little.remaining(), LITTLE_BYTES);
         assert_eq!(body.len(), LITTLE_BYTES);
         assert!(read.poll_room(&cx).is_pending());
@@ -284,7 +283,7 @@ mod tests {
         let backlog = Backlog::sharing(&Allowance::of(8 * SMALL_BYTES));
         let keep_their_buffer = (0..100).map(|_| {
             let mut buffer = Bytes::from(vec![7; SMALL_BYTES]);
-            let portion = backlog.portion(&mut buffer.split_to(10));
+            let portion = backlog.portion(&mut buffer.split_to(10), None);
             assert_eq!(portion.remaining(), 10);
             (!buffer.is_unique(), portion)
         });
@@ -294,11 +293,23 @@ mod tests {
 
     #[test]
     fn t117_what_was_put_by_for_a_portion_is_free_when_it_has_been_written() {
-        let surplus = Surplus::of(1024);
-        let portion = Portion::from(Bytes::from_static(b"some")).holding(surplus.take(1024));
-        assert!(surplus.take(1024).is_none());
-        drop(portion);
-        assert!(surplus.take(1024).is_some());
+        const GRANT: usize = 1024;
+        let surplus = Surplus::of(GRANT);
+        let hands_over: [fn(Bytes, Option<Grant>) -> Portion; 3] = [
+            Portion::uncounted,
+            |mut data, grant| Backlog::default().portion(&mut data, grant),
+            |mut data, grant| {
+                Backlog::sharing(&Allowance::of(MOST_BYTES)).portion(&mut data, grant)
+            },
+        ];
+        for hand_over in hands_over {
+            for length in [10, MOST_BYTES] {
+                let portion = hand_over(Bytes::from(vec![7; length]), surplus.take(GRANT));
+                assert!(surplus.take(GRANT).is_none());
+                drop(portion);
+                assert!(surplus.take(GRANT).is_some());
+            }
+        }
     }
 
     #[test]
