@@ -41,8 +41,6 @@ struct Held {
     /// For the buffer, which once it has become large stays so as long as the stream.
     buffer: Option<Part>,
     pieces: Option<Part>,
-    /// Nothing is read by it any more.
-    is_forgone: bool,
 }
 
 /// What is put by for one size.
@@ -70,38 +68,32 @@ impl Share {
         flows || held.buffer.is_none()
     }
 
-    /// The stream goes on as something that is read by others, in their own buffers.
-    pub(crate) fn forgo(&self) {
-        *self.held() = Held {
-            is_forgone: true,
-            ..Held::default()
-        };
+    /// The stream is read by others from now on, in their own buffers.
+    pub(crate) fn let_all_go(&self) {
+        *self.held() = Held::default();
     }
 
     /// Takes what the stream needs to flow in pieces of one of these sizes, the first that there
-    /// is enough for. Whether it has that now.
+    /// is enough for; once its buffer has one of them, in pieces of that. Whether it has that now.
     pub(super) fn take(&self, surplus: &Surplus, sizes: &[usize]) -> bool {
         let mut held = self.held();
-        if held.pieces.is_some() || held.is_forgone {
+        if held.pieces.is_some() {
+            return true;
+        }
+        let part = |size, parts| {
+            let grant = surplus.take(size * parts)?;
+            Some(Part { size, grant })
+        };
+        if let Some(buffer) = &held.buffer {
+            held.pieces = part(buffer.size, HELD_AT_ONCE);
             return held.pieces.is_some();
         }
-        let most = held
-            .buffer
-            .as_ref()
-            .map_or(usize::MAX, |buffer| buffer.size);
-        sizes
-            .iter()
-            .copied()
-            .filter(|size| *size <= most)
-            .any(|size| {
-                let part = |bytes| surplus.take(bytes).map(|grant| Part { size, grant });
-                let pieces = part(size * HELD_AT_ONCE);
-                if held.buffer.is_none() && pieces.is_some() {
-                    held.buffer = part(size * TAKEN_BY_BUFFER);
-                }
-                held.pieces = pieces.filter(|_| held.buffer.is_some());
-                held.pieces.is_some()
-            })
+        let both = |&size| Some((part(size, TAKEN_BY_BUFFER)?, part(size, HELD_AT_ONCE)?));
+        let Some((buffer, pieces)) = sizes.iter().find_map(both) else {
+            return false;
+        };
+        (held.buffer, held.pieces) = (Some(buffer), Some(pieces));
+        true
     }
 
     /// The size of the pieces, as long as there is something put by for them.

@@ -15,7 +15,9 @@ use super::Reply;
 use super::admit::Admission;
 use super::body::{Progress, RequestBody, Source, State};
 use super::exchange::Exchange;
-use super::headers::{Framing, RequestRules, rewrite_request, rewrite_response, rewrite_switch};
+use super::headers::{
+    Framing, RequestRules, detach, rewrite_request, rewrite_response, rewrite_switch,
+};
 use super::rejection::Rejection;
 use super::upgrade::{Upgrade, is_websocket};
 use crate::policy::Permit;
@@ -139,10 +141,11 @@ fn switch(
     let protocol = upgrade
         .accepted(response.headers())
         .ok_or(Rejection::UpstreamBroken)?;
-    lease.switched();
     let upstream = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
     rewrite_switch(&mut head.headers, upgrade, &protocol);
+    // It may wait for its turn, and not in the buffer that it came in.
+    detach(&mut head.headers);
     head.status = upgrade.status();
     head.version = Version::HTTP_11;
     head.extensions.clear();

@@ -116,7 +116,7 @@ impl Backlog {
         if part.len() > SMALL_BYTES {
             return self.holding(part.len(), part, grant);
         }
-        // It may be all that is left of a large buffer, and keep that.
+        // It may be all that is left of its buffer, and keep that.
         if allowance.is_strained() {
             self.holding(part.len(), Bytes::copy_from_slice(&part), None)
         } else {
@@ -126,6 +126,7 @@ impl Backlog {
 
     fn holding(&self, bytes: usize, data: Bytes, grant: Option<Grant>) -> Portion {
         let bytes = bytes + FRAME_BYTES;
+        let (data, grant) = out_of_large(data, grant);
         self.0.bytes.fetch_add(bytes, Ordering::Release);
         if let Some(allowance) = &self.0.allowance {
             allowance.0.held.fetch_add(bytes, Ordering::Relaxed);
@@ -159,12 +160,22 @@ struct Held {
 impl Portion {
     /// All of it, which no backlog counts; with what is put by for the buffer that it is in, if
     /// that is large.
-    pub(super) const fn uncounted(data: Bytes, grant: Option<Grant>) -> Self {
+    pub(super) fn uncounted(data: Bytes, grant: Option<Grant>) -> Self {
+        let (data, grant) = out_of_large(data, grant);
         Self {
             data,
             _held: None,
             _grant: grant,
         }
+    }
+}
+
+/// What is small leaves the large buffer that it came in, and what is put by for that. An upstream
+/// can bring next to nothing in many of them.
+fn out_of_large(data: Bytes, grant: Option<Grant>) -> (Bytes, Option<Grant>) {
+    match grant {
+        Some(_) if data.len() <= SMALL_BYTES => (Bytes::copy_from_slice(&data), None),
+        grant => (data, grant),
     }
 }
 
@@ -292,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn t117_what_was_put_by_for_a_portion_is_free_when_it_has_been_written() {
+    fn t117_what_was_put_by_for_a_large_portion_is_free_when_it_has_been_written() {
         const GRANT: usize = 1024;
         let surplus = Surplus::of(GRANT);
         let hands_over: [fn(Bytes, Option<Grant>) -> Portion; 3] = [
@@ -303,9 +314,12 @@ mod tests {
             },
         ];
         for hand_over in hands_over {
-            for length in [10, MOST_BYTES] {
-                let portion = hand_over(Bytes::from(vec![7; length]), surplus.take(GRANT));
-                assert!(surplus.take(GRANT).is_none());
+            for (length, keeps_its_buffer) in [(SMALL_BYTES, false), (SMALL_BYTES + 1, true)] {
+                let mut buffer = Bytes::from(vec![7; 2 * length]);
+                let portion = hand_over(buffer.split_to(length), surplus.take(GRANT));
+                assert_eq!(portion.chunk(), vec![7; length]);
+                assert_eq!(!buffer.is_unique(), keeps_its_buffer);
+                assert_eq!(surplus.take(GRANT).is_none(), keeps_its_buffer);
                 drop(portion);
                 assert!(surplus.take(GRANT).is_some());
             }

@@ -162,19 +162,28 @@ impl Tunnel {
             idle_timeout: tunnel.idle_timeout,
             max_age: tunnel.max_age,
         };
-        let end = match tunnel.upstream.await {
-            Ok(upstream) => {
-                let upstream = TokioIo::new(upstream);
-                limits
-                    .carry(client, unread, upstream, &passed, draining)
-                    .await
+        let client = Side {
+            stream: client,
+            unread,
+        };
+        let switched = tunnel.upstream.await.ok();
+        let end = match switched.and_then(|upstream| tunnel.lease.switched(upstream)) {
+            Some((stream, unread)) => {
+                let upstream = Side { stream, unread };
+                limits.carry(client, upstream, &passed, draining).await
             }
-            Err(_) => End::UpstreamGone,
+            None => End::UpstreamGone,
         };
         drop(tunnel.lease);
         let (received, sent) = (passed.to_upstream.get(), passed.to_client.get());
         tunnel.exchange.tunnelled(end, received, sent);
     }
+}
+
+/// One end of a tunnel, and what was read of it already.
+struct Side<S> {
+    stream: S,
+    unread: Bytes,
 }
 
 /// What may end a tunnel beside its two sides.
@@ -187,9 +196,8 @@ struct Limits {
 impl Limits {
     async fn carry<C, U>(
         &self,
-        client: C,
-        unread: Bytes,
-        upstream: U,
+        client: Side<C>,
+        upstream: Side<U>,
         passed: &Passed,
         draining: impl Future<Output = ()>,
     ) -> End
@@ -197,9 +205,10 @@ impl Limits {
         C: AsyncRead + AsyncWrite + Unpin,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let (client_read, client_write) = split(client);
-        let (mut upstream_read, mut upstream_write) = split(upstream);
-        let mut client_read = (&*unread).chain(client_read);
+        let (client_read, client_write) = split(client.stream);
+        let (upstream_read, mut upstream_write) = split(upstream.stream);
+        let mut client_read = (&*client.unread).chain(client_read);
+        let mut upstream_read = (&*upstream.unread).chain(upstream_read);
         let gate = Gate::default();
         let mut client_write = Gated {
             stream: client_write,

@@ -15,8 +15,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::Upgraded;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
@@ -25,6 +27,7 @@ use super::Target;
 use super::connect::{ConnectError, Connection, Held, open, start};
 use super::shelf::Shelf;
 use super::slots::Slots;
+use super::switched::{self, Duplex};
 use super::target::Resolution;
 use crate::observe::{Connect, Metrics};
 use crate::pieces::{Grant, Surplus};
@@ -285,9 +288,12 @@ where
         self.connection.share.for_piece()
     }
 
-    /// The connection is used for something else than HTTP from now on.
-    pub fn switched(&self) {
-        self.connection.share.forgo();
+    /// The connection is used for something else than HTTP from now on: its stream, and what came
+    /// behind the upstream's 101.
+    pub fn switched(&self, upgraded: Upgraded) -> Option<(Box<dyn Duplex>, Bytes)> {
+        let apart = switched::apart(upgraded);
+        self.connection.share.let_all_go();
+        apart
     }
 
     /// Hands the connection back for the next request.

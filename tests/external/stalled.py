@@ -35,4 +35,6 @@ for _ in range(CONNECTIONS):
     while left > 0:
         left -= stream.recv_into(buffer)
     crowd.append(stream)
+if len(crowd) < 32:
+    sys.exit(f"only {len(crowd)} of them were served")
 print(len(crowd), "connections", end=", ")

@@ -208,7 +208,7 @@ impl World {
         let upstreams = [Authority::new(), Authority::new()];
         let clients = [Authority::new(), Authority::new()];
         let front = async |clients| {
-            TlsFront::start(&upstream, &upstreams[0], &["localhost"], clients).await
+            TlsFront::start(upstream.address, &upstreams[0], &["localhost"], clients).await
         };
         let fronts = [front(None).await, front(Some(&clients[0])).await];
         let start = Start::routes(&routes(&upstream, &fronts)).issuers(ISSUERS);

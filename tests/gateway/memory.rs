@@ -1,13 +1,18 @@
 //! What clients can make the gateway hold.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use h2::client::SendRequest;
+use h2::ext::Protocol;
 use http::Request;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Barrier, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::harness::{H1, PATIENCE, Process, Script, Start, Upstream, connector};
 
@@ -80,7 +85,7 @@ async fn each_takes(flood: Flood) -> u64 {
         crowd.push(client);
     }
     let before = process.resident();
-    let mut busy = tokio::task::JoinSet::new();
+    let mut busy = JoinSet::new();
     for mut client in crowd {
         busy.spawn(async move {
             match flood {
@@ -204,6 +209,151 @@ async fn t117_answers_that_nobody_reads_take_little_however_many_there_are() {
     let each = (process.peak() - before) / (CROWD * STREAMS) as u64;
     println!("{each} bytes for each of a hundred answers that nobody reads");
     assert!(each <= 40 * 1024, "{each} bytes each");
+}
+
+/// What an upstream says to the small requests of a client that reads no more, with all there is to
+/// such an answer.
+#[derive(Debug, Clone, Copy)]
+enum Head {
+    Answer,
+    Switch,
+}
+
+impl Head {
+    fn to(self, request: &str) -> String {
+        match self {
+            Self::Answer => "HTTP/1.1 200 OK\r\nx-some: value\r\ncontent-length: 0\r\n\r\n".into(),
+            Self::Switch => {
+                let mut lines = request.lines();
+                let key = lines.find_map(|line| line.strip_prefix("sec-websocket-key: "));
+                let accept = derive_accept_key(key.unwrap().as_bytes());
+                format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                     upgrade: websocket\r\nx-some: value\r\nsec-websocket-accept: {accept}\r\n\r\n"
+                )
+            }
+        }
+    }
+
+    fn request(self) -> Request<()> {
+        let request = match self {
+            Self::Answer => Request::get("https://localhost/public/small"),
+            Self::Switch => Request::connect("https://localhost/public/small")
+                .header("sec-websocket-version", "13")
+                .extension(Protocol::from_static("websocket")),
+        };
+        request.body(()).unwrap()
+    }
+}
+
+/// Has connections to the upstream become large, sends such heads on them to a client of HTTP/2
+/// that takes nothing any more, and waits until what they came in is gone.
+async fn leave_large_buffers(head: Head) {
+    const CROWD: usize = 16;
+    const LARGE: usize = 16 << 20;
+    let (asked, mut all_asked) = mpsc::channel(CROWD + 1);
+    let (go_on, may_go_on) = watch::channel(0);
+    let all_there = Arc::new(Barrier::new(CROWD));
+    let upstream = Script::start(move |mut line| {
+        let (asked, mut may_go_on) = (asked.clone(), may_go_on.clone());
+        let all_there = all_there.clone();
+        async move {
+            while let Some(request) = line.head().await {
+                let (turn, length) = if request.contains(" /public/large ") {
+                    all_there.wait().await;
+                    (0, LARGE)
+                } else if request.contains(" /public/flood ") {
+                    (1, 1 << 20)
+                } else if request.contains(" /public/small ") {
+                    (2, 0)
+                } else {
+                    (0, 0)
+                };
+                if turn > 0 {
+                    asked.send(()).await.unwrap();
+                    may_go_on.wait_for(|now| *now >= turn).await.unwrap();
+                }
+                if turn == 2 {
+                    line.send(head.to(&request)).await;
+                    continue;
+                }
+                line.send(format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"
+                ))
+                .await;
+                line.send(vec![b'x'; length]).await;
+            }
+        }
+    })
+    .await;
+    let to = upstream.url();
+    let start = Start::routes(&format!(
+        "[[route]]\npath = \"/public/\"\nto = \"{to}\"\nauth = \"public\"\nupgrade = true\n"
+    ));
+    let server = "[upstream]\nkeepalive = \"1h\"\n[server]\nworkers = 1\n";
+    let process = Process::start_with_plain_allocator(start.extra(server), "info");
+
+    let (client, stop) = wide_open(&process).await;
+    let mut client = client.ready().await.unwrap();
+    let first = Request::get("https://localhost/public/x").body(()).unwrap();
+    let (answer, _) = client.send_request(first, true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    let flood = Request::get("https://localhost/public/flood").body(());
+    let mut streams = vec![client.send_request(flood.unwrap(), true).unwrap()];
+    timeout(PATIENCE, all_asked.recv()).await.unwrap();
+
+    let mut downloads = JoinSet::new();
+    for _ in 0..CROWD {
+        let mut download = connect(&process).await;
+        downloads.spawn(async move {
+            download.send(PUBLIC.replace("/x", "/large")).await;
+            let answer = download.answer().await;
+            assert_eq!(answer.body.len(), LARGE);
+        });
+    }
+    while let Some(downloaded) = downloads.join_next().await {
+        downloaded.unwrap();
+    }
+    let connections = upstream.connections();
+    for _ in 0..CROWD {
+        client = client.ready().await.unwrap();
+        let is_over = matches!(head, Head::Answer);
+        streams.push(client.send_request(head.request(), is_over).unwrap());
+        timeout(PATIENCE, all_asked.recv()).await.unwrap();
+    }
+    assert_eq!(upstream.connections(), connections);
+    stop.send(()).unwrap();
+    let mut other = connect(&process).await;
+    go_on.send(1).unwrap();
+    // Until what came of the flood is on its way, as far as it goes.
+    for _ in 0..20 {
+        works(&mut other).await;
+    }
+    let before = process.allotted();
+    go_on.send(2).unwrap();
+    let gone = (CROWD * 256 * 1024) as u64;
+    let all_gone = async {
+        while process.allotted() + gone > before {
+            works(&mut other).await;
+        }
+    };
+    timeout(PATIENCE, all_gone).await.unwrap_or_else(|_| {
+        panic!(
+            "{head:?}: {before} bytes before, {} now",
+            process.allotted()
+        );
+    });
+    drop(streams);
+}
+
+#[tokio::test]
+async fn t117_heads_that_nobody_reads_do_not_keep_the_large_buffers_that_they_came_in() {
+    leave_large_buffers(Head::Answer).await;
+}
+
+#[tokio::test]
+async fn t117_a_switch_that_nobody_reads_does_not_keep_the_large_buffer_that_it_came_in() {
+    leave_large_buffers(Head::Switch).await;
 }
 
 #[tokio::test]

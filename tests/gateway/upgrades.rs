@@ -1,5 +1,6 @@
 //! WebSocket and other protocols that begin as HTTP.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -22,12 +23,13 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
 use crate::harness::{
-    Draft, H1, PATIENCE, Script, Signer, Stage, Start, TestGateway, Upstream, bearer, tls,
+    Authority, Draft, H1, PATIENCE, Script, Signer, Stage, Start, TestGateway, TlsFront, Upstream,
+    bearer, tls,
 };
 
 /// An upstream that sends back what it gets, and remembers how it was asked and how it was left.
 struct Echo {
-    url: String,
+    address: SocketAddr,
     asked: Arc<Mutex<Vec<HeaderMap>>>,
     left: Arc<Mutex<Vec<Option<CloseFrame>>>>,
     task: JoinHandle<()>,
@@ -36,7 +38,7 @@ struct Echo {
 impl Echo {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let left = Arc::new(Mutex::new(Vec::new()));
         let (asked_of, left_by) = (asked.clone(), left.clone());
@@ -47,11 +49,15 @@ impl Echo {
             }
         });
         Self {
-            url,
+            address,
             asked,
             left,
             task,
         }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 }
 
@@ -145,7 +151,7 @@ async fn check_echo<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStr
 #[tokio::test]
 async fn a_websocket_passes_whole_and_says_who_is_asking() {
     let upstream = Echo::start().await;
-    let gateway = start(&upstream.url).start();
+    let gateway = start(&upstream.url()).start();
     let mut socket = connect(&gateway).await;
     check_echo(&mut socket).await;
     socket.close(None).await.unwrap();
@@ -166,9 +172,24 @@ async fn a_websocket_passes_whole_and_says_who_is_asking() {
 }
 
 #[tokio::test]
+async fn a_websocket_passes_to_an_upstream_over_tls() {
+    let (upstream, authority) = (Echo::start().await, Authority::new());
+    let front = TlsFront::start(upstream.address, &authority, &["localhost"], None).await;
+    let to = format!("https://localhost:{}", front.address.port());
+    let gateway = start(&to)
+        .extra("[upstream]\nca = \"ca.pem\"\n")
+        .file("ca.pem", authority.pem())
+        .start();
+    let mut socket = connect(&gateway).await;
+    check_echo(&mut socket).await;
+    socket.close(None).await.unwrap();
+    assert!(matches!(next(&mut socket).await, Message::Close(_)));
+}
+
+#[tokio::test]
 async fn many_websockets_pass_at_once() {
     let upstream = Echo::start().await;
-    let gateway = start(&upstream.url).start();
+    let gateway = start(&upstream.url()).start();
     let mut sockets = Vec::new();
     for _ in 0..100 {
         sockets.push(connect(&gateway).await);
@@ -333,7 +354,7 @@ async fn a_switch_that_nobody_asked_for_is_no_answer() {
 #[tokio::test]
 async fn p9_the_drain_says_goodbye_to_a_websocket_and_lets_it_answer() {
     let upstream = Echo::start().await;
-    let mut gateway = start(&upstream.url).start();
+    let mut gateway = start(&upstream.url()).start();
     let mut socket = connect(&gateway).await;
     check_echo(&mut socket).await;
     gateway.gateway.drain();
@@ -382,7 +403,7 @@ async fn t133_a_websocket_ends_when_it_is_silent_or_old() {
             "tunnel_too_old",
         ),
     ] {
-        let gateway = start(&upstream.url)
+        let gateway = start(&upstream.url())
             .extra(&format!("[limits]\n{limit}\n"))
             .start();
         let mut socket = connect(&gateway).await;
@@ -484,7 +505,7 @@ async fn connect_in_stream(
 #[tokio::test]
 async fn a_websocket_passes_inside_a_stream_of_http2() {
     let upstream = Echo::start().await;
-    let mut gateway = start(&upstream.url).start();
+    let mut gateway = start(&upstream.url()).start();
     let (answer, sender) = connect_in_stream(&gateway, "/ws/chat").await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(!answer.headers().contains_key("sec-websocket-accept"));

@@ -33,7 +33,7 @@ async fn ask(gateway: &TestGateway, number: usize) -> (u16, String) {
 async fn an_upstream_over_tls_is_believed_if_its_authority_is() {
     let upstream = Upstream::start().await;
     let authority = Authority::new();
-    let front = TlsFront::start(&upstream, &authority, &["localhost"], None).await;
+    let front = TlsFront::start(upstream.address, &authority, &["localhost"], None).await;
     let gateway = Start::routes(&route(&https(&front), r#"upstream = { ca = "ca.pem" }"#))
         .file("ca.pem", authority.pem())
         .start();
@@ -51,7 +51,7 @@ async fn an_upstream_over_tls_is_believed_if_its_authority_is() {
 async fn what_the_system_believes_is_read_again_when_the_files_are_looked_at() {
     let upstream = Upstream::start().await;
     let authority = Authority::new();
-    let front = TlsFront::start(&upstream, &authority, &["localhost"], None).await;
+    let front = TlsFront::start(upstream.address, &authority, &["localhost"], None).await;
     let start =
         Start::routes(&route(&https(&front), "")).file("system.pem", Authority::new().pem());
     let system = start.folder().join("system.pem");
@@ -82,8 +82,9 @@ async fn what_the_system_believes_is_read_again_when_the_files_are_looked_at() {
 async fn an_upstream_with_another_name_or_authority_gets_no_request() {
     let upstream = Upstream::start().await;
     let authority = Authority::new();
-    let other_name = TlsFront::start(&upstream, &authority, &["other.test"], None).await;
-    let other_authority = TlsFront::start(&upstream, &Authority::new(), &["localhost"], None).await;
+    let other_name = TlsFront::start(upstream.address, &authority, &["other.test"], None).await;
+    let other_authority =
+        TlsFront::start(upstream.address, &Authority::new(), &["localhost"], None).await;
     for front in [&other_name, &other_authority] {
         let gateway = Start::routes(&route(&https(front), ""))
             .extra("[upstream]\nca = \"ca.pem\"\n")
@@ -105,7 +106,7 @@ async fn an_upstream_with_another_name_or_authority_gets_no_request() {
 async fn an_upstream_that_asks_for_a_certificate_is_shown_the_one_there_is() {
     let upstream = Upstream::start().await;
     let (authority, clients) = (Authority::new(), Authority::new());
-    let front = TlsFront::start(&upstream, &authority, &["localhost"], Some(&clients)).await;
+    let front = TlsFront::start(upstream.address, &authority, &["localhost"], Some(&clients)).await;
     let (cert, key) = clients.leaf(&["gateway.test"]);
     let start = |more: &str| {
         Start::routes(&route(

@@ -48,6 +48,14 @@ impl Process {
         Self::spawn(command, start, "info", Stdio::piped())
     }
 
+    /// And with an allocator that asks for each large piece of memory by itself, and gives it back
+    /// at once.
+    pub fn start_with_plain_allocator(start: Start, log: &str) -> Self {
+        let mut command = Command::new(JOTGATE);
+        command.env("MALLOC_MMAP_THRESHOLD_", "131072");
+        Self::spawn(command, start, log, Stdio::piped())
+    }
+
     /// And as a service manager does that has opened a socket for it.
     pub fn start_with_socket(start: Start, log: &str, socket: TcpListener) -> Self {
         let mut command = Command::new("sh");
@@ -223,6 +231,11 @@ impl Process {
     /// The memory it holds now, in bytes.
     pub fn resident(&self) -> u64 {
         self.memory("VmRSS:")
+    }
+
+    /// The bytes that it has asked for, whether it has touched them or not.
+    pub fn allotted(&self) -> u64 {
+        self.memory("VmData:")
     }
 
     /// The file descriptors that it holds now.

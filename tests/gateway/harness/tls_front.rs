@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Authority, Upstream};
+use super::Authority;
 
 /// Takes TLS off what is meant for an upstream. Its tasks end with it.
 pub struct TlsFront {
@@ -25,7 +25,7 @@ impl TlsFront {
     /// With a certificate of this authority for these names; clients must show one by `clients`,
     /// if there is somebody to ask for.
     pub async fn start(
-        upstream: &Upstream,
+        upstream: SocketAddr,
         authority: &Authority,
         names: &[&str],
         clients: Option<&Authority>,
@@ -51,7 +51,7 @@ impl TlsFront {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let handshakes = Arc::new(AtomicU64::new(0));
-        let (counter, upstream) = (handshakes.clone(), upstream.address);
+        let counter = handshakes.clone();
         let task = tokio::spawn(async move {
             let mut tasks = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
