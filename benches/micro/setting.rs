@@ -187,7 +187,7 @@ impl Setting {
             .routes
             .find("localhost", "/api/0/x", &Method::GET)
         {
-            Lookup::Found(route) => match &route.access {
+            Lookup::Found(route) => match &*route.access {
                 Access::Bearer { accepted, .. } => Arc::from(&accepted[..]),
                 Access::Public => panic!("the route is public"),
             },

@@ -122,7 +122,7 @@ fn describe_route(
         format!(" [{}]", names.join(" "))
     });
     write!(out, "  {host}{}{methods} -> {}", shape.path, route.to)?;
-    match &route.access {
+    match &*route.access {
         Access::Public => writeln!(out, ", public"),
         Access::Bearer { accepted, policy } => {
             let accepted = token::accepted(accepted, issuers);

@@ -240,7 +240,7 @@ pub struct UpstreamTls {
 }
 
 /// `auth = …`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Access {
     /// `"public"`: everybody.
     Public,

@@ -316,7 +316,7 @@ identity = { X-Auth-Subject = "sub" }
         let believed = |loaded: &Loaded| {
             let snapshot = &loaded.snapshot;
             let (_, route) = snapshot.routes.iter_in_order().next().unwrap();
-            let crate::route::Access::Bearer { accepted, .. } = &route.access else {
+            let crate::route::Access::Bearer { accepted, .. } = &*route.access else {
                 panic!("it is public");
             };
             let accepted = crate::token::accepted(accepted, &snapshot.issuers);

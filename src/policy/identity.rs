@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::json::Members;
 
 /// One identity header: where its value comes from and how it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdentityRule {
     header: HeaderName,
     claim: ClaimPath,
@@ -17,11 +17,11 @@ pub struct IdentityRule {
 }
 
 /// The way to a claim: one top-level name, dots and slashes included, or a walk into objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClaimPath(Vec<String>);
 
 /// Whether a token may lack the claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Presence {
     /// Without it the token is refused.
     Required,
@@ -30,7 +30,7 @@ pub enum Presence {
 }
 
 /// How a value is written that is more than visible ASCII.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Not at all: such a value cannot be forwarded.
     Plain,

@@ -103,7 +103,7 @@ fn permit(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
 ) -> Result<Permit, Rejection> {
-    let (accepted, policy) = match &route.access {
+    let (accepted, policy) = match &*route.access {
         Access::Public => return Ok(Permit::public()),
         Access::Bearer { accepted, policy } => (accepted, policy),
     };
@@ -219,10 +219,9 @@ fn forwarded_target(
     parts: &Parts,
 ) -> Result<PathAndQuery, Rejection> {
     let base = route.to.base_path();
-    let path = if route.strip_prefix {
-        route.path.strip(head.path())
-    } else {
-        head.path()
+    let path = match &route.strip_prefix {
+        Some(pattern) => pattern.strip(head.path()),
+        None => head.path(),
     };
     if base.is_empty()
         && path == parts.uri.path()

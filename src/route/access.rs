@@ -8,21 +8,21 @@ use crate::policy::Policy;
 use crate::token::Acceptance;
 use crate::upstream::{Target, TargetUrl};
 
-/// What the table's entries lead to.
+/// What the table's entries lead to. What many have in common they share: it is in the processor's
+/// cache when a route is asked for that has not been for long.
 #[derive(Debug)]
 pub struct Route {
     /// Its name in logs and metrics.
     pub name: Arc<str>,
-    /// The path pattern it was found by.
-    pub path: PathPattern,
     /// Who may pass.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// The upstream's URL.
-    pub to: TargetUrl,
+    pub to: Arc<TargetUrl>,
     /// The upstream. Routes to the same one share it, and with it the connections.
     pub target: Arc<Target>,
-    /// Whether what the pattern matched before the subtree is removed from the path.
-    pub strip_prefix: bool,
+    /// The pattern it was found by, if what that matched before the subtree is removed from the
+    /// path.
+    pub strip_prefix: Option<Box<PathPattern>>,
     /// Whether the upstream gets the client's `Authorization`.
     pub keep_authorization: bool,
     /// Whether the upstream gets its own name as Host rather than the client's.

@@ -19,6 +19,8 @@ use super::trie::Trie;
 pub struct Table<T> {
     /// In the order of trying, so that the routes of an [`Endpoint`] are neighbours.
     routes: Vec<Route<T>>,
+    /// What those are written as, in the same order: nothing that a request has to look at.
+    written: Vec<Written>,
     exact: Hosts,
     /// By what follows the first label.
     wildcard: Hosts,
@@ -44,17 +46,22 @@ pub enum Lookup<'t, T> {
 
 #[derive(Debug)]
 struct Route<T> {
-    host: Option<HostPattern>,
-    path: PathPattern,
     methods: Option<Vec<Method>>,
     value: T,
+}
+
+#[derive(Debug)]
+struct Written {
+    host: Option<HostPattern>,
+    path: PathPattern,
 }
 
 /// The routes that share a host and a path pattern.
 #[derive(Debug)]
 struct Endpoint {
     routes: Range<usize>,
-    allow: HeaderValue,
+    /// Seldom asked for, and so not in the way.
+    allow: Box<HeaderValue>,
 }
 
 impl<T> Table<T> {
@@ -65,33 +72,31 @@ impl<T> Table<T> {
     pub fn new(
         routes: impl IntoIterator<Item = (Option<HostPattern>, PathPattern, Option<Vec<Method>>, T)>,
     ) -> Self {
-        let mut routes: Vec<Route<T>> = routes
+        let mut routes: Vec<(Written, Route<T>)> = routes
             .into_iter()
-            .map(|(host, path, methods, value)| Route {
-                host,
-                path,
-                methods,
-                value,
-            })
+            .map(|(host, path, methods, value)| (Written { host, path }, Route { methods, value }))
             .collect();
-        routes.sort_by(|one, other| one.order_of_trying(other));
+        routes.sort_by(|(one, _), (other, _)| one.order_of_trying(other));
+        let (written, routes): (Vec<Written>, Vec<Route<T>>) = routes.into_iter().unzip();
         let mut table = Self {
-            routes: Vec::new(),
+            routes,
+            written: Vec::new(),
             exact: Hosts::default(),
             wildcard: Hosts::default(),
             any: Trie::default(),
         };
         let mut start = 0;
-        for same in routes.chunk_by(|one, other| one.order_of_trying(other).is_eq()) {
+        for same in written.chunk_by(|one, other| one.order_of_trying(other).is_eq()) {
             let end = start + same.len();
-            let Route { host, path, .. } = &same[0];
-            *table.paths_of(host.as_ref()).slot(path) = Some(Endpoint {
+            let endpoint = Endpoint {
                 routes: start..end,
-                allow: allow(same),
-            });
+                allow: Box::new(allow(&table.routes[start..end])),
+            };
+            let Written { host, path } = &same[0];
+            *table.paths_of(host.as_ref()).slot(path) = Some(endpoint);
             start = end;
         }
-        table.routes = routes;
+        table.written = written;
         debug_assert!(table.has_no_conflicts(), "conflicts are refused at load");
         table
     }
@@ -122,9 +127,17 @@ impl<T> Table<T> {
     /// All routes in the order in which they are tried: exact hosts, wildcards, no host; for each
     /// of them by [`PathPattern::specificity`].
     pub fn iter_in_order(&self) -> impl Iterator<Item = (Shape<'_>, &T)> {
-        self.routes
-            .iter()
-            .map(|route| (route.shape(), &route.value))
+        let values = self.routes.iter().map(|route| &route.value);
+        self.shapes().zip(values)
+    }
+
+    fn shapes(&self) -> impl Iterator<Item = Shape<'_>> {
+        let all = self.written.iter().zip(&self.routes);
+        all.map(|(Written { host, path }, route)| Shape {
+            host: host.as_ref(),
+            path,
+            methods: route.methods.as_deref(),
+        })
     }
 
     /// The paths of the routes that name `host`.
@@ -150,12 +163,12 @@ impl<T> Table<T> {
     }
 
     fn has_no_conflicts(&self) -> bool {
-        let shapes: Vec<Shape<'_>> = self.routes.iter().map(Route::shape).collect();
+        let shapes: Vec<Shape<'_>> = self.shapes().collect();
         conflict::conflicts(&shapes).is_empty()
     }
 }
 
-impl<T> Route<T> {
+impl Written {
     /// `Less` if this route is tried before `other`, `Equal` if both have the same host and paths.
     fn order_of_trying(&self, other: &Self) -> Ordering {
         let no_host_last = self.host.is_none().cmp(&other.host.is_none());
@@ -163,19 +176,13 @@ impl<T> Route<T> {
             .then_with(|| self.host.cmp(&other.host))
             .then_with(|| self.path.specificity(&other.path))
     }
+}
 
+impl<T> Route<T> {
     fn takes(&self, method: &Method) -> bool {
         self.methods
             .as_ref()
             .is_none_or(|methods| methods.contains(method))
-    }
-
-    fn shape(&self) -> Shape<'_> {
-        Shape {
-            host: self.host.as_ref(),
-            path: &self.path,
-            methods: self.methods.as_deref(),
-        }
     }
 }
 
@@ -190,9 +197,9 @@ fn allow<T>(routes: &[Route<T>]) -> HeaderValue {
 mod tests {
     use super::*;
 
-    type Written = (Option<&'static str>, &'static str, Option<Vec<Method>>);
+    type Line = (Option<&'static str>, &'static str, Option<Vec<Method>>);
 
-    fn table(routes: &[Written]) -> Table<usize> {
+    fn table(routes: &[Line]) -> Table<usize> {
         Table::new(
             routes
                 .iter()

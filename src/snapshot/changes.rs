@@ -227,12 +227,11 @@ impl<'a> Facts<'a> {
             upgrade,
             timeout,
             max_body,
-            // Its name is what it goes by; the others are told by its shape.
+            // Its name is what it goes by; the other is told by its shape.
             name: _,
-            path: _,
             limits_methods: _,
         } = route;
-        let (accepted, policy) = match access {
+        let (accepted, policy) = match &**access {
             Access::Public => (Vec::new(), None),
             Access::Bearer { accepted, policy } => {
                 let accepted = token::accepted(accepted, issuers);
@@ -247,7 +246,7 @@ impl<'a> Facts<'a> {
             to,
             connecting: target.settings(),
             tls: target.mark(),
-            strip_prefix: *strip_prefix,
+            strip_prefix: strip_prefix.is_some(),
             keep_authorization: *keep_authorization,
             own_host: *own_host,
             upgrade: *upgrade,

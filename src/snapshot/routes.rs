@@ -1,14 +1,15 @@
 //! The table of routes, and what follows from all of them: the upstreams, and the names that no
 //! client may send.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Earlier, Snapshot, targets};
 use crate::config::{self, Config, HostHeader, Problems};
-use crate::policy::{Policy, ReservedNames};
+use crate::policy::{IdentityRule, Policy, ReservedNames};
 use crate::route::{Access, Route, Table};
 use crate::token::Acceptance;
-use crate::upstream::Target;
+use crate::upstream::{Target, TargetUrl};
 
 /// As a [`Snapshot`] has them.
 pub(super) struct Routes {
@@ -53,14 +54,15 @@ impl Routes {
 }
 
 fn table(config: &Config, targets: Vec<Arc<Target>>) -> Table<Arc<Route>> {
+    let mut shared = Shared::default();
     Table::new(config.routes.iter().zip(targets).map(|(route, target)| {
+        let path = &route.path.value;
         let built = Route {
             name: route.name.as_str().into(),
-            path: route.path.value.clone(),
-            access: access(route, config),
-            to: route.to.value.clone(),
+            access: shared.access(route, config),
+            to: shared.url(&route.to.value),
             target,
-            strip_prefix: route.strip_prefix,
+            strip_prefix: route.strip_prefix.then(|| Box::new(path.clone())),
             keep_authorization: route.keep_authorization,
             own_host: route.host_header == HostHeader::Target,
             limits_methods: route.methods.is_some(),
@@ -70,11 +72,31 @@ fn table(config: &Config, targets: Vec<Arc<Target>>) -> Table<Arc<Route>> {
         };
         (
             route.host.clone(),
-            route.path.value.clone(),
+            path.clone(),
             route.methods.clone(),
             Arc::new(built),
         )
     }))
+}
+
+/// What routes have in common, each once.
+#[derive(Default)]
+struct Shared<'c> {
+    accesses: HashMap<(&'c config::Access, &'c [IdentityRule]), Arc<Access>>,
+    urls: HashMap<&'c TargetUrl, Arc<TargetUrl>>,
+}
+
+impl<'c> Shared<'c> {
+    fn access(&mut self, route: &'c config::Route, config: &Config) -> Arc<Access> {
+        let known = self.accesses.entry((&route.access, &route.identity));
+        let access = known.or_insert_with(|| Arc::new(access(route, config)));
+        Arc::clone(access)
+    }
+
+    fn url(&mut self, url: &'c TargetUrl) -> Arc<TargetUrl> {
+        let known = self.urls.entry(url);
+        Arc::clone(known.or_insert_with(|| Arc::new(url.clone())))
+    }
 }
 
 fn access(route: &config::Route, config: &Config) -> Access {

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::uri::{Authority, Uri};
 
 /// The URL of an upstream: `http[s]://host[:port][/base]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TargetUrl {
     origin: Origin,
     host_header: HeaderValue,
