@@ -8,7 +8,9 @@ mod setting;
 
 use std::hint::black_box;
 
-use gungraun::{library_benchmark, library_benchmark_group, main};
+use gungraun::{
+    Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+};
 use jotgate::crypto::KeyKind;
 use setting::{Bench, Pipeline, Raw, Setting, Signer};
 
@@ -124,6 +126,24 @@ fn hundred_requests(mut pipeline: Pipeline) -> Pipeline {
     pipeline
 }
 
+/// Of whole requests, what is done to the fields of either direction.
+fn rewriting_alone() -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::default();
+    let functions = "jotgate::proxy::headers::rewrite_re*".to_owned();
+    callgrind.entry_point(EntryPoint::Custom(functions));
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+#[library_benchmark(config = rewriting_alone())]
+#[bench::usual(setup = pipeline, args = (0))]
+#[bench::thirty_fields_more(setup = pipeline, args = (30))]
+fn rewriting_of_hundred_requests(mut pipeline: Pipeline) -> Pipeline {
+    pipeline.run(100);
+    pipeline
+}
+
 library_benchmark_group!(
     name = token,
     benchmarks = [
@@ -134,5 +154,8 @@ library_benchmark_group!(
     ]
 );
 library_benchmark_group!(name = route, benchmarks = hundred_route_lookups);
-library_benchmark_group!(name = request, benchmarks = hundred_requests);
+library_benchmark_group!(
+    name = request,
+    benchmarks = [hundred_requests, rewriting_of_hundred_requests]
+);
 main!(library_benchmark_groups = [token, route, request]);

@@ -13,7 +13,7 @@ from statistics import median
 import conformity
 import report
 from arena import Arena
-from gateways import Gateway, Running, all_gateways
+from gateways import Gateway, Running, all_gateways, first_line
 from load import Sample, Void, h2load, wrk
 from usage import SystemCalls
 from workload import Contestant, Options, Workload
@@ -91,6 +91,7 @@ def turn(
             if title not in running:
                 running[title] = workload.start(arena, contestant, opts)
             sample = workload.turn(arena, running[title], opts, number + attempt * opts.rounds)
+            sample.void = attempt
             if workload.fresh:
                 running.pop(title).stop()
             return sample
@@ -155,8 +156,11 @@ def machine() -> dict:
         "unknown",
     )
     kernel = subprocess.run(["uname", "-srm"], capture_output=True, text=True).stdout.strip()
+    tools = [first_line(["wrk", "-v"]), first_line(["h2load", "--version"])]
     return {
         "cpu": cpu,
+        "tools": [" ".join(tool.split()[:2]) for tool in tools if tool],
+        "rustc": first_line(["rustc", "--version"]),
         "cores": len(os.sched_getaffinity(0)),
         "kernel": kernel,
         "date": time.strftime("%Y-%m-%d"),

@@ -23,12 +23,13 @@ from arena import AUDIENCE, ISSUER, Arena, free_port, spawn, wait_for_port
 
 @dataclass
 class Running:
-    """A gateway that listens on `port`."""
+    """A gateway that listens on `port`, in some setting."""
 
     process: subprocess.Popen
     port: int
     folder: Path
     ready_after: float
+    settings: dict
 
     def stop(self) -> None:
         """As an operator would: a profile is written then, if it was built to write one."""
@@ -83,15 +84,27 @@ class Gateway:
                 stderr=errors,
             )
         wait_for_port(port, process, log)
-        return Running(process, port, folder, time.monotonic() - begun)
+        return Running(process, port, folder, time.monotonic() - begun, settings)
 
 
-def first_line(command: list) -> str | None:
+def everything(command: list) -> str | None:
+    """What a program says, if it is here."""
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return (said.stdout + said.stderr).splitlines()[0].strip()
+    return (said.stdout + said.stderr).strip()
+
+
+def first_line(command: list) -> str | None:
+    said = everything(command)
+    return said and said.splitlines()[0].strip()
+
+
+def tls_library(said: str) -> str:
+    """The last that is named is the one it runs with."""
+    named = re.findall(r"OpenSSL (\d[\w.]*)", said)
+    return f", OpenSSL {named[-1]}" if named else ""
 
 
 def environment_of_the_unit() -> dict:
@@ -209,8 +222,8 @@ class HaproxyJwt(Gateway):
 """
 
     def version(self) -> str | None:
-        said = first_line(["haproxy", "-v"])
-        return said and " ".join(said.split()[:3])
+        said = everything(["haproxy", "-vv"])
+        return said and " ".join(said.split()[:3]) + tls_library(said)
 
     def configure(self, arena, folder, port, **_):
         rules = self.rules.replace("ISSUER", ISSUER).replace("AUDIENCE", AUDIENCE)
@@ -289,8 +302,8 @@ class Nginx(Gateway):
     checks_tokens = False
 
     def version(self) -> str | None:
-        said = first_line(["nginx", "-v"])
-        return said and said.split(": ")[-1]
+        said = everything(["nginx", "-V"])
+        return said and re.search(r"nginx/\S+", said)[0] + tls_library(said)
 
     def configure(self, arena, folder, port, **_):
         (folder / "nginx.conf").write_text(f"""
@@ -311,7 +324,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} ssl http2 backlog=4096;
         ssl_certificate {arena.folder}/tls.crt; ssl_certificate_key {arena.folder}/tls.key;
-        ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:10m;
+        ssl_protocols TLSv1.2 TLSv1.3;
         location / {{ proxy_pass http://be; }}
         location = /api/upload {{ proxy_pass http://sink; }}
         location /ws/ {{
@@ -347,8 +360,9 @@ class EnvoyJwt(Gateway):
             "forward": False,
             "require_expiration": True,
             "local_jwks": {"inline_string": json.dumps(jwks)},
-            # Room for all tokens of a run; by default there is room for 100.
-            "jwt_cache_config": {"jwt_cache_size": 65536},
+            # Room for those of row 2; by default there is room for 100. What is seen once only is
+            # dearer the more of it is kept.
+            "jwt_cache_config": {"jwt_cache_size": 32768},
             "claim_to_headers": [{"header_name": "x-auth-subject", "claim_name": "sub"}],
         }
         manager = {

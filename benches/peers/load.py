@@ -29,6 +29,8 @@ class Sample:
     machine: float = 0
     seconds: float = 0
     memory: int = 0
+    # Tries before it that went wrong.
+    void: int = 0
     more: dict = field(default_factory=dict)
 
     @property
@@ -55,11 +57,11 @@ def wrk(
     running: Running,
     seconds: float,
     token: str = "",
-    tokens: list | None = None,
+    script: list | None = None,
     refused: bool = False,
     connections: int = 64,
 ) -> Sample:
-    """`tokens` are the arguments of clients/wrk.lua. `refused`: none may be let through."""
+    """`script` are the arguments of clients/wrk.lua. `refused`: none may be let through."""
     bearer = ["-H", f"Authorization: Bearer {token}"] if token else []
     said = client(
         arena,
@@ -72,9 +74,9 @@ def wrk(
             CLIENTS / "wrk.lua",
             *bearer,
             f"https://127.0.0.1:{running.port}/api/x",
-            *(["--", *tokens] if tokens else []),
+            *(["--", *script] if script else []),
         ],
-        until="no more tokens" if tokens and tokens[1] == "once" else None,
+        until="no more tokens" if script and script[1] == "once" else None,
     )
     result = json.loads(said.splitlines()[-1])
     expected = result["requests"] if refused else 0

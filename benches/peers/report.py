@@ -50,9 +50,11 @@ def markdown(results, versions, facts) -> str:
         f"{facts['rounds']} rounds, in which each has a turn: of {facts['seconds']:g} s in rows 1, "
         "2, 7 and 10, twice as long for latency, and elsewhere of a number of requests; the "
         "gateways on one core, load and upstream on the rest. Median (quartiles); the ratios are "
-        "those within a round.",
+        "those within a round. A turn that was void was tried once more; how many were, is told.",
         "",
         *(f"- {title}: {version}" for title, version in versions.items()),
+        f"- load: {', '.join(facts['tools'])}; jotgate and the libraries alone are built by "
+        f"{facts['rustc']}",
         "",
     ]
     for result in results:
@@ -76,8 +78,9 @@ def table(result, facts) -> list[str]:
             lines.append(f"| {name} | no valid turn |" + " |" * (len(head) - 2))
             continue
         paired = ratios(workload, ours, turns) if turns is not ours else []
+        void = sum(sample.void if sample else 2 for sample in turns)
         cells = [
-            name,
+            f"{name} ({void} void)" if void else name,
             spread([workload.figure(sample) for sample in runs]),
             spread(paired, 2) if paired else "",
         ]

@@ -35,11 +35,11 @@ class ManyTokens(Workload):
 
     def warm(self, arena, running, options):
         tokens = arena.tokens("RS256", options.tokens)
-        wrk(arena, running, max(1, options.tokens / 5000), tokens=[tokens, "cycle"])
+        wrk(arena, running, max(1, options.tokens / 5000), script=[tokens, "cycle"])
 
     def load(self, arena, running, options, turn):
         tokens = arena.tokens("RS256", options.tokens)
-        return wrk(arena, running, options.seconds, tokens=[tokens, "cycle"])
+        return wrk(arena, running, options.seconds, script=[tokens, "cycle"])
 
 
 class FirstSight(Workload):
@@ -60,7 +60,7 @@ class FirstSight(Workload):
         # Each turn has tokens of its own, the same for everybody.
         count = options.first_sights
         tokens = arena.tokens(self.algorithm, count, turn)
-        return wrk(arena, running, 60, tokens=[tokens, "once"])
+        return wrk(arena, running, 60, script=[tokens, "once"])
 
 
 class Http2(Workload):
@@ -234,7 +234,7 @@ class Idle(Workload):
 
 class Routes(KeepAlive):
     name = "routes"
-    title = "10. Many routes"
+    title = "10. Many routes, each asked for in turn"
     traced = False
 
     def contestants(self, gateways, options):
@@ -244,6 +244,17 @@ class Routes(KeepAlive):
             if gateway.name == "jotgate"
             for count in (10, options.routes)
         ]
+
+    def warm(self, arena, running, options):
+        self._ask(arena, running, 1)
+
+    def load(self, arena, running, options, turn):
+        return self._ask(arena, running, options.seconds)
+
+    def _ask(self, arena, running, seconds):
+        token = arena.keys["RS256"].token("bob")
+        script = ["paths", running.settings["routes"]]
+        return wrk(arena, running, seconds, token, script=script)
 
     def start(self, arena, contestant, options):
         """Several times: from the command to a port that answers is part of what is compared."""
