@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="jotgate" \
 
 COPY --from=build /out/ /
 
-# glibc keeps 7 freed pieces of memory of a size at hand for a thread's next ones; this is 2 to 3 %
+# glibc keeps 7 freed pieces of memory of a size at hand for a thread's next ones; this is about 2 %
 # of the CPU time.
 ENV GLIBC_TUNABLES=glibc.malloc.tcache_count=128
 

@@ -35,12 +35,12 @@ def middle(samples, of) -> float:
     return median(of(sample) for sample in samples)
 
 
-def ratios(workload, ours, theirs) -> list[float]:
-    """Ours to theirs in the same round, when the machine was the same for both."""
+def ratios(workload, turns, others) -> list[float]:
+    """Each to the other of the same round, when the machine was the same for both."""
     return [
-        workload.figure(our) / workload.figure(their)
-        for our, their in zip(ours, theirs)
-        if our and their
+        workload.figure(one) / workload.figure(other)
+        for one, other in zip(turns, others)
+        if one and other
     ]
 
 
@@ -65,19 +65,22 @@ def markdown(results, versions, facts) -> str:
 
 def table(result, facts) -> list[str]:
     workload, samples = result["workload"], result["samples"]
-    ours = samples.get(US) or next(iter(samples.values()))
+    ours, first = samples.get(US), next(iter(samples.values()))
     title = workload.title
     if workload.name == "latency":
         title += f" ({facts['rate']:,} requests a second)"
     columns = columns_of(workload, samples, result["calls"])
-    head = ["", workload.unit, "jotgate is", *columns]
+    head = ["", workload.unit, "jotgate is" if ours else "× the first", *columns]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, turns in samples.items():
         runs = valid(turns)
         if not runs:
             lines.append(f"| {name} | no valid turn |" + " |" * (len(head) - 2))
             continue
-        paired = ratios(workload, ours, turns) if turns is not ours else []
+        if ours:
+            paired = ratios(workload, ours, turns) if turns is not ours else []
+        else:
+            paired = ratios(workload, turns, first) if turns is not first else []
         void = sum(sample.void if sample else 2 for sample in turns)
         cells = [
             f"{name} ({void} void)" if void else name,
