@@ -7,11 +7,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
@@ -20,7 +20,7 @@ use super::forward::Switch;
 use super::gate::{Gate, Gated};
 use super::headers::name_answer;
 use super::websocket::close_frame;
-use super::{RequestBody, ResponseBody};
+use super::{Portion, RequestBody, ResponseBody};
 use crate::observe::ConnectionState;
 use crate::upstream::Lease;
 
@@ -164,11 +164,12 @@ impl Tunnel {
         };
         let client = Side {
             stream: client,
-            unread,
+            unread: unread.into(),
         };
         let switched = tunnel.upstream.await.ok();
         let end = match switched.and_then(|upstream| tunnel.lease.switched(upstream)) {
-            Some((stream, unread)) => {
+            Some((stream, unread, grant)) => {
+                let unread = Portion::uncounted(unread, grant);
                 let upstream = Side { stream, unread };
                 limits.carry(client, upstream, &passed, draining).await
             }
@@ -183,7 +184,44 @@ impl Tunnel {
 /// One end of a tunnel, and what was read of it already.
 struct Side<S> {
     stream: S,
-    unread: Bytes,
+    unread: Portion,
+}
+
+/// What comes from one end: what was read already, which is let go once it has been passed on, and
+/// then the rest.
+struct Incoming<R> {
+    unread: Option<Portion>,
+    rest: R,
+}
+
+impl<R> Incoming<R> {
+    const fn new(unread: Portion, rest: R) -> Self {
+        Self {
+            unread: Some(unread),
+            rest,
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Incoming<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(unread) = &mut self.unread {
+            let length = unread.remaining().min(buf.remaining());
+            buf.put_slice(&unread.chunk()[..length]);
+            unread.advance(length);
+            if !unread.has_remaining() {
+                self.unread = None;
+            }
+            if length > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Pin::new(&mut self.rest).poll_read(cx, buf)
+    }
 }
 
 /// What may end a tunnel beside its two sides.
@@ -207,8 +245,8 @@ impl Limits {
     {
         let (client_read, client_write) = split(client.stream);
         let (upstream_read, mut upstream_write) = split(upstream.stream);
-        let mut client_read = (&*client.unread).chain(client_read);
-        let mut upstream_read = (&*upstream.unread).chain(upstream_read);
+        let mut client_read = Incoming::new(client.unread, client_read);
+        let mut upstream_read = Incoming::new(upstream.unread, upstream_read);
         let gate = Gate::default();
         let mut client_write = Gated {
             stream: client_write,

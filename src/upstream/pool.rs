@@ -289,11 +289,12 @@ where
     }
 
     /// The connection is used for something else than HTTP from now on: its stream, and what came
-    /// behind the upstream's 101.
-    pub fn switched(&self, upgraded: Upgraded) -> Option<(Box<dyn Duplex>, Bytes)> {
-        let apart = switched::apart(upgraded);
+    /// behind the upstream's 101, with what to hold as long as there is something of that.
+    pub fn switched(&self, upgraded: Upgraded) -> Option<(Box<dyn Duplex>, Bytes, Option<Grant>)> {
+        let (stream, unread) = switched::apart(upgraded)?;
+        let grant = self.for_piece();
         self.connection.share.let_all_go();
-        apart
+        Some((stream, unread, grant))
     }
 
     /// Hands the connection back for the next request.

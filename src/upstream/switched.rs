@@ -15,8 +15,7 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
-/// The stream itself, and what came behind the upstream's 101. Nothing is left of the buffer that
-/// the answer was read into, which may have been a large one.
+/// The stream itself, and what came behind the upstream's 101, in the buffer that it came in.
 pub(super) fn apart(upgraded: Upgraded) -> Option<(Box<dyn Duplex>, Bytes)> {
     match stream_of::<Socket<TcpStream>>(upgraded) {
         Ok(apart) => Some(apart),
@@ -30,5 +29,5 @@ where
 {
     let parts = upgraded.downcast::<TokioIo<Pieces<S>>>()?;
     let stream = parts.io.into_inner().into_inner();
-    Ok((Box::new(stream), Bytes::copy_from_slice(&parts.read_buf)))
+    Ok((Box::new(stream), parts.read_buf))
 }

@@ -229,7 +229,7 @@ impl Head {
                 let accept = derive_accept_key(key.unwrap().as_bytes());
                 format!(
                     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
-                     upgrade: websocket\r\nx-some: value\r\nsec-websocket-accept: {accept}\r\n\r\n"
+                     upgrade: websocket\r\nx-some: value\r\nsec-websocket-accept: {accept}\r\n\r\nearly"
                 )
             }
         }
