@@ -126,7 +126,8 @@ fn hundred_requests(mut pipeline: Pipeline) -> Pipeline {
     pipeline
 }
 
-/// Of whole requests, what is done to the fields of either direction.
+/// Of whole requests, what is done to the fields of either direction; those that warm a pipeline up
+/// are in it.
 fn rewriting_alone() -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
     let functions = "jotgate::proxy::headers::rewrite_re*".to_owned();

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
@@ -162,15 +162,11 @@ impl Tunnel {
             idle_timeout: tunnel.idle_timeout,
             max_age: tunnel.max_age,
         };
-        let client = Side {
-            stream: client,
-            unread: unread.into(),
-        };
+        let client = (unread.into(), client);
         let switched = tunnel.upstream.await.ok();
         let end = match switched.and_then(|upstream| tunnel.lease.switched(upstream)) {
             Some((stream, unread, grant)) => {
-                let unread = Portion::uncounted(unread, grant);
-                let upstream = Side { stream, unread };
+                let upstream = (Portion::uncounted(unread, grant), stream);
                 limits.carry(client, upstream, &passed, draining).await
             }
             None => End::UpstreamGone,
@@ -178,49 +174,6 @@ impl Tunnel {
         drop(tunnel.lease);
         let (received, sent) = (passed.to_upstream.get(), passed.to_client.get());
         tunnel.exchange.tunnelled(end, received, sent);
-    }
-}
-
-/// One end of a tunnel, and what was read of it already.
-struct Side<S> {
-    stream: S,
-    unread: Portion,
-}
-
-/// What comes from one end: what was read already, which is let go once it has been passed on, and
-/// then the rest.
-struct Incoming<R> {
-    unread: Option<Portion>,
-    rest: R,
-}
-
-impl<R> Incoming<R> {
-    const fn new(unread: Portion, rest: R) -> Self {
-        Self {
-            unread: Some(unread),
-            rest,
-        }
-    }
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Incoming<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(unread) = &mut self.unread {
-            let length = unread.remaining().min(buf.remaining());
-            buf.put_slice(&unread.chunk()[..length]);
-            unread.advance(length);
-            if !unread.has_remaining() {
-                self.unread = None;
-            }
-            if length > 0 {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        Pin::new(&mut self.rest).poll_read(cx, buf)
     }
 }
 
@@ -232,10 +185,11 @@ struct Limits {
 }
 
 impl Limits {
+    /// Each side comes with what was read of it already.
     async fn carry<C, U>(
         &self,
-        client: Side<C>,
-        upstream: Side<U>,
+        (client_unread, client): (Portion, C),
+        (upstream_unread, upstream): (Portion, U),
         passed: &Passed,
         draining: impl Future<Output = ()>,
     ) -> End
@@ -243,21 +197,21 @@ impl Limits {
         C: AsyncRead + AsyncWrite + Unpin,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let (client_read, client_write) = split(client.stream);
-        let (upstream_read, mut upstream_write) = split(upstream.stream);
-        let mut client_read = Incoming::new(client.unread, client_read);
-        let mut upstream_read = Incoming::new(upstream.unread, upstream_read);
+        let (client_read, client_write) = split(client);
+        let (upstream_read, mut upstream_write) = split(upstream);
+        let from_client = (client_unread, client_read);
+        let from_upstream = (upstream_unread, upstream_read);
         let gate = Gate::default();
         let mut client_write = Gated {
             stream: client_write,
             gate: &gate,
         };
-        let upwards = pin!(pump(&mut client_read, &mut upstream_write, |length| {
+        let upwards = pin!(pump(from_client, &mut upstream_write, |length| {
             passed.note(&passed.to_upstream, length);
         }));
         let mut upwards = Direction::new(upwards);
         let end = {
-            let downwards = pin!(pump(&mut upstream_read, &mut client_write, |length| {
+            let downwards = pin!(pump(from_upstream, &mut client_write, |length| {
                 passed.note(&passed.to_client, length);
             }));
             let mut downwards = Direction::new(downwards);
@@ -398,13 +352,26 @@ impl Broken {
     }
 }
 
-/// Carries one direction to its end, and passes the end on. What the other side does not take is
-/// not read.
-async fn pump<R, W>(from: &mut R, to: &mut W, note: impl Fn(usize)) -> Result<(), Broken>
+/// Carries one direction to its end, and passes the end on: first what was read already, which is
+/// then let go. What the other side does not take is not read.
+async fn pump<R, W>(
+    (mut unread, mut from): (Portion, R),
+    to: &mut W,
+    note: impl Fn(usize),
+) -> Result<(), Broken>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
+    if unread.has_remaining() {
+        note(unread.remaining());
+        let written = async {
+            to.write_all_buf(&mut unread).await?;
+            to.flush().await
+        };
+        written.await.map_err(|_| Broken::Sink)?;
+    }
+    drop(unread);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let length = from.read(&mut buffer).await.map_err(|_| Broken::Source)?;
