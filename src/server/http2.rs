@@ -45,23 +45,12 @@ where
         let now = Instant::now();
         activity.tick(now);
         downstream.now.set(now);
-        for turns_left in (0..TURNS_AT_ONCE).rev() {
-            // Before the connection, which then writes what they have to say in one go. So a
-            // stream that breaks off later cannot take back the head of its answer.
-            streams.go_on(cx);
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                if let Err(error) = result {
-                    debug!(%peer, %error, "connection ended");
-                }
-                return Poll::Ready(());
+        let turn = streams.take_turns(cx, |cx| connection.as_mut().poll(cx));
+        if let Poll::Ready(result) = turn {
+            if let Err(error) = result {
+                debug!(%peer, %error, "connection ended");
             }
-            if !streams.take_new() {
-                break;
-            }
-            // A client whose requests never end does not keep the worker from others.
-            if turns_left == 0 {
-                cx.waker().wake_by_ref();
-            }
+            return Poll::Ready(());
         }
         if activity.is_flushed() {
             downstream.heads_written();
@@ -105,9 +94,6 @@ fn builder(manner: &Manner, executor: StreamExecutor) -> http2::Builder<StreamEx
         .keep_alive_timeout(PING_TIMEOUT);
     builder
 }
-
-/// One for what is under way, and one to begin what is new.
-const TURNS_AT_ONCE: u32 = 2;
 
 /// What one stream may send before the upstream has taken it.
 pub(super) const STREAM_WINDOW: u32 = 64 * 1024;

@@ -35,8 +35,32 @@ impl Streams {
         }
     }
 
+    /// Lets the streams go on, and then their connection; and once more if it has opened streams.
+    pub(super) fn take_turns<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut connection: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        for turns_left in (0..TURNS_AT_ONCE).rev() {
+            // Before the connection, which then writes what they have to say in one go. So a
+            // stream that breaks off later cannot take back the head of its answer.
+            self.go_on(cx);
+            if let Poll::Ready(end) = connection(cx) {
+                return Poll::Ready(end);
+            }
+            if !self.take_new() {
+                break;
+            }
+            // A client whose requests never end does not keep the worker from others.
+            if turns_left == 0 {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
     /// Takes those in that are new, to begin when it goes on. Whether there were any.
-    pub(super) fn take_new(&mut self) -> bool {
+    fn take_new(&mut self) -> bool {
         let mut new = self.new.borrow_mut();
         let has_new = !new.is_empty();
         self.running.extend(new.drain(..));
@@ -44,7 +68,7 @@ impl Streams {
     }
 
     /// Lets those go on that were woken, and wakes the task when there are more.
-    pub(super) fn go_on(&mut self, cx: &mut Context<'_>) {
+    fn go_on(&mut self, cx: &mut Context<'_>) {
         let running = &mut self.running;
         // They are as many as the client may have, and each has but its turn. What tokio lets a
         // task do at once is left to the connection, which has to write what they say.
@@ -55,6 +79,9 @@ impl Streams {
         let _pending = Pin::new(&mut turns).poll(cx);
     }
 }
+
+/// One for what is under way, and one to begin what is new.
+const TURNS_AT_ONCE: u32 = 2;
 
 /// Takes what hyper wants to have run.
 #[derive(Clone)]
@@ -100,7 +127,9 @@ impl<F: Future> Future for Stream<F> {
 mod tests {
     use std::cell::Cell;
     use std::future::poll_fn;
-    use std::task::Waker;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
 
     use super::*;
 
@@ -120,6 +149,28 @@ mod tests {
             streams.go_on(cx);
         }
         assert!(is_done.get() && streams.running.is_empty());
+    }
+
+    #[test]
+    fn a_client_whose_requests_never_end_leaves_the_worker_to_others_and_goes_on_later() {
+        #[derive(Default)]
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let (mut streams, mut turns) = (Streams::default(), 0);
+        let new = streams.new.clone();
+        let pending = streams.take_turns(&mut Context::from_waker(&waker), |_| {
+            turns += 1;
+            assert!(turns <= TURNS_AT_ONCE);
+            new.borrow_mut().push(stream(async {}));
+            Poll::<()>::Pending
+        });
+        assert!(pending.is_pending() && woken.0.load(Ordering::Relaxed));
     }
 
     #[test]
