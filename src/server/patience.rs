@@ -52,11 +52,15 @@ impl<'c> Patience<'c> {
     }
 
     /// Whether there is nothing to do. A read in between, however short, begins a new pause.
+    ///
+    /// While a request is under way, what comes is its body, or waits behind it, maybe as the first
+    /// bytes of another protocol. A head among that has its time when the request is over.
     pub(super) fn observe(&mut self, now: Instant) -> bool {
         let (since, reads) = &mut self.pause;
-        let is_idle = self.downstream.in_flight.is_zero()
-            && self.activity.is_flushed()
-            && !self.activity.is_in_head();
+        let is_free = self.downstream.in_flight.is_zero();
+        let is_in_head = is_free && self.activity.is_in_head();
+        self.activity.note_head(is_in_head);
+        let is_idle = is_free && !is_in_head && self.activity.is_flushed();
         if !is_idle || *reads != self.activity.reads() {
             *since = None;
         }

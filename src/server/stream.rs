@@ -21,7 +21,7 @@ pub(super) struct Activity {
     region: RefCell<Region>,
     /// The present, as of the last time that the connection had its turn.
     now: Cell<Instant>,
-    /// When the head began that has not come whole.
+    /// When the head began that has not come whole, or when what kept it back was over.
     head_since: Cell<Option<Instant>>,
     /// Bytes were written and not flushed yet.
     unflushed: Cell<bool>,
@@ -84,14 +84,16 @@ impl Activity {
         self.now.set(now);
     }
 
-    /// Since when a head is on its way, if one is.
+    /// Since when a head is on its way that nothing keeps back, if one is.
     pub(super) fn head_since(&self) -> Option<Instant> {
-        if !self.is_in_head() {
-            return None;
-        }
-        let since = self.head_since.get().unwrap_or(self.read.get());
-        self.head_since.set(Some(since));
-        Some(since)
+        self.head_since.get()
+    }
+
+    /// Notes whether there is one now. A head that ended and one that began in the same turn are
+    /// two.
+    pub(super) fn note_head(&self, is_on_its_way: bool) {
+        let since = self.head_since.get().unwrap_or(self.now.get());
+        self.head_since.set(is_on_its_way.then_some(since));
     }
 
     /// hyper has understood a head, which this body follows. Returns how the head's lines ended;

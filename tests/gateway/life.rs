@@ -133,6 +133,56 @@ async fn half_a_head_after_a_whole_one_is_answered_408_too() {
 }
 
 #[tokio::test]
+async fn a_body_in_chunks_may_take_longer_than_a_head() {
+    let stage = Stage::open().await;
+    let gateway = route(&stage.url(), "")
+        .extra("[limits]\nheader_timeout = \"200ms\"\n")
+        .start();
+    let mut client = gateway.h1().await;
+    client
+        .send("POST /public/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbo")
+        .await;
+    let mut upstream = stage.enter().await;
+    upstream.head_text().await;
+    stays_open(&mut client, Duration::from_millis(900)).await;
+    client.send("dy\r\n0\r\n\r\n").await;
+    assert!(upstream.chunk().await.starts_with(b"bo"));
+    upstream.send(OK).await;
+    assert_eq!(client.answer().await.status, 200);
+    // After the answer, the next head has its time.
+    client.send("GET /public/ HT").await;
+    assert_eq!(client.answer().await.status, 408);
+}
+
+#[tokio::test]
+async fn a_head_behind_a_request_has_its_time_from_the_end_of_the_answer_on() {
+    let stage = Stage::open().await;
+    let gateway = route(&stage.url(), "")
+        .extra("[limits]\nheader_timeout = \"400ms\"\n")
+        .start();
+    let mut client = gateway.h1().await;
+    client.send(format!("{GET}{}", &GET[..10])).await;
+    let mut upstream = stage.enter().await;
+    upstream.head_text().await;
+    stays_open(&mut client, Duration::from_millis(900)).await;
+    upstream.send(OK).await;
+    assert_eq!(client.answer().await.status, 200);
+    client
+        .send(format!("{}{GET}{}", &GET[10..], &GET[..10]))
+        .await;
+    let mut answered = Instant::now();
+    for _ in 0..2 {
+        upstream.head_text().await;
+        stays_open(&mut client, Duration::from_millis(900)).await;
+        answered = Instant::now();
+        upstream.send(OK).await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    assert_eq!(client.answer().await.status, 408);
+    assert!(answered.elapsed() >= Duration::from_millis(400));
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_in_its_time_and_not_before() {
     let upstream = Upstream::start().await;
     let idle = Duration::from_millis(1_200);

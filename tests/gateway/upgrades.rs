@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -244,11 +245,16 @@ async fn t129_an_upgrade_without_a_token_reaches_nobody() {
 #[tokio::test]
 async fn t130_what_follows_an_upgrade_waits_for_the_101() {
     let upstream = Stage::open().await;
-    let gateway = start(&upstream.url()).start();
+    let gateway = start(&upstream.url())
+        .extra("[limits]\nheader_timeout = \"200ms\"\n")
+        .start();
     let mut client = gateway.h1().await;
     client.send(wish("/open/chat", "") + "early bytes").await;
     let mut line = upstream.enter().await;
     let head = line.head_text().await;
+    // They are no head that comes too slowly.
+    let waited = timeout(Duration::from_millis(900), client.is_closed()).await;
+    assert!(waited.is_err(), "it was closed, or something came");
     assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
     assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
     line.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n")
@@ -461,7 +467,7 @@ async fn an_upstream_that_does_not_read_holds_the_client_back() {
     let mut sent = 0;
     while sent < 256 {
         let write = client.stream.write_all(&block);
-        if timeout(std::time::Duration::from_millis(300), write)
+        if timeout(Duration::from_millis(300), write)
             .await
             .is_err()
         {
