@@ -2,6 +2,7 @@
 
 mod admit;
 mod body;
+mod carry;
 mod delivery;
 mod downstream;
 mod exchange;

@@ -85,7 +85,8 @@ pub(super) async fn serve<S>(
             Turn::Cut => return,
             Turn::Switched(stream, unread, tunnel) => {
                 let draining = manner.phase.reached(Phase::Draining);
-                return Box::pin(tunnel.run(stream, unread, draining)).await;
+                let stream = Box::pin(tunnel.run(stream, unread, draining)).await;
+                return Box::pin(linger(stream, b"")).await;
             }
             Turn::Idle(idle, unread) => (stream, read) = (idle, unread),
         }

@@ -458,6 +458,19 @@ async fn any_protocol_passes_byte_for_byte_and_half_closed() {
 }
 
 #[tokio::test]
+async fn a_client_that_still_talks_when_its_tunnel_ends_is_not_cut_off() {
+    let upstream = Stage::open().await;
+    let gateway = start(&upstream.url()).start();
+    let (mut client, line) = switched(&gateway, &upstream).await;
+    drop(line);
+    assert!(client.is_closed().await);
+    // A reset would destroy what it has not read yet.
+    for _ in 0..64 {
+        client.send([0; 16 * 1024]).await;
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_does_not_read_holds_the_client_back() {
     let upstream = Stage::open().await;
     let gateway = start(&upstream.url()).start();
@@ -467,10 +480,7 @@ async fn an_upstream_that_does_not_read_holds_the_client_back() {
     let mut sent = 0;
     while sent < 256 {
         let write = client.stream.write_all(&block);
-        if timeout(Duration::from_millis(300), write)
-            .await
-            .is_err()
-        {
+        if timeout(Duration::from_millis(300), write).await.is_err() {
             break;
         }
         sent += 1;
