@@ -204,9 +204,12 @@ pub(super) fn has_come_back(headers: &HeaderMap, pseudonym: &Pseudonym) -> bool 
     headers
         .get_all(header::VIA)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym.name()))
+        .flat_map(|line| line.as_bytes().split(|&b| b == b','))
+        .filter_map(|hop| {
+            let words = hop.split(u8::is_ascii_whitespace);
+            words.filter(|word| !word.is_empty()).nth(1)
+        })
+        .any(|name| name == pseudonym.name().as_bytes())
 }
 
 /// Whether a field is one that only we may write.

@@ -1,6 +1,8 @@
 //! Fields of one connection, which are not of the message: what a message has of them, and how
 //! they are taken out (RFC 9110 §7.6.1).
 
+use std::collections::HashSet;
+
 use http::header::{self, HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
@@ -38,16 +40,16 @@ impl Met {
         met
     }
 
-    /// The names that `Connection` nominates.
-    pub(super) fn nominated(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+    /// The names that `Connection` nominates: a set, for there can be thousands.
+    pub(super) fn nominated(&self, headers: &HeaderMap) -> HashSet<HeaderName> {
         if self.connection {
             nominated(headers)
         } else {
-            Vec::new()
+            HashSet::new()
         }
     }
 
-    pub(super) fn remove_from(&self, headers: &mut HeaderMap, nominated: &[HeaderName]) {
+    pub(super) fn remove_from(&self, headers: &mut HeaderMap, nominated: &HashSet<HeaderName>) {
         for name in self.doomed.iter().chain(nominated) {
             headers.remove(name);
         }
@@ -59,7 +61,7 @@ impl Met {
 ///
 /// Names that the message cannot do without are not removed by it: Host and the framing are
 /// written anew in any case.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+fn nominated(headers: &HeaderMap) -> HashSet<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()

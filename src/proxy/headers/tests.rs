@@ -82,6 +82,23 @@ fn t101_the_framing_is_written_anew_in_one_line() {
     assert!(!rewritten(headers(&[], &[])).contains_key(header::CONTENT_LENGTH));
 }
 
+#[test]
+fn t75_what_is_announced_twice_is_announced_once_and_what_connection_names_is_not() {
+    let trailer = ("trailer".to_owned(), "b, B, X-Gone, c, b".to_owned());
+    let sent = headers(&[trailer], &["x-gone, x-gone".to_owned()]);
+    let after = rewritten_with(sent, Framing::Chunked);
+    let lines: Vec<_> = after.get_all(header::TRAILER).iter().collect();
+    assert_eq!(lines, ["b, c"]);
+}
+
+#[test]
+fn t80_the_way_that_a_request_came_is_read_past_bytes_that_are_no_text() {
+    let via = HeaderValue::from_bytes(b"1.1 caf\xe9,1.0\t jotgate-00000007 (x)").unwrap();
+    let headers = HeaderMap::from_iter([(header::VIA, via)]);
+    assert!(has_come_back(&headers, &Pseudonym::new(7)));
+    assert!(!has_come_back(&headers, &Pseudonym::new(8)));
+}
+
 proptest! {
     #[test]
     fn f9_no_spelling_of_a_managed_name_survives(

@@ -1,13 +1,16 @@
 //! Trailer fields: what may come after a body (RFC 9110 §6.5), by the rules that hold for the head.
 
+use std::collections::HashSet;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::hop_by_hop::{is_hop_by_hop, remove_where};
 use super::list;
 
-/// Trailer fields that were announced and may pass (RFC 9110 §6.5.1).
+/// Trailer fields that were announced and may pass (RFC 9110 §6.5.1): a set, for there can be
+/// thousands.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Announced(Vec<HeaderName>);
+pub(in crate::proxy) struct Announced(HashSet<HeaderName>);
 
 impl Announced {
     /// What of these trailer fields may pass; `None` if there is nothing.
@@ -34,12 +37,21 @@ pub(super) fn announced(
     if !headers.contains_key(header::TRAILER) {
         return None;
     }
-    let names: Vec<HeaderName> = list(headers, &header::TRAILER)
+    let mut names = HashSet::new();
+    let mut line = String::new();
+    let listed = list(headers, &header::TRAILER)
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-        .filter(|name| may_trail(name) && may_pass(name))
-        .collect();
-    let texts: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
-    let line = HeaderValue::from_str(&texts.join(", ")).ok()?;
+        .filter(|name| may_trail(name) && may_pass(name));
+    for name in listed {
+        if !names.insert(name.clone()) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(", ");
+        }
+        line.push_str(name.as_str());
+    }
+    let line = HeaderValue::try_from(line).ok()?;
     (!names.is_empty()).then_some((line, Announced(names)))
 }
 
