@@ -16,3 +16,7 @@ mod weak;
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub use key::{Key, Origin};
 pub use set::{KeySet, TRIED_WITHOUT_KID};
+
+/// The longest `kid`: a key identifier, not a letter. A token with a longer one is refused, and so
+/// is a key.
+pub const MAX_KID_BYTES: usize = 128;

@@ -81,7 +81,7 @@ pub struct Refusal {
     pub reason: InvalidToken,
     /// The trusted issuer that the token claims to come from, if it got that far.
     pub issuer: Option<Arc<str>>,
-    /// The `kid` it carries; unverified, at most [`MAX_KID_BYTES`](super::MAX_KID_BYTES).
+    /// The `kid` it carries; unverified, at most [`MAX_KID_BYTES`](crate::keys::MAX_KID_BYTES).
     pub kid: Option<Arc<str>>,
 }
 

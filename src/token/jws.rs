@@ -10,14 +10,11 @@ use serde_json::{Map, Value};
 use super::InvalidToken;
 use crate::base64url::BASE64URL;
 use crate::json;
-use crate::keys::Algorithm;
+use crate::keys::{Algorithm, MAX_KID_BYTES};
 
 /// The longest token that is looked at. Anything longer does not fit the usual header limits of
 /// upstreams either.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
-/// The longest `kid`: a key identifier, not a letter.
-pub const MAX_KID_BYTES: usize = 128;
 
 /// A token taken apart, nothing of it verified.
 #[derive(Debug)]

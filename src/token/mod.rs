@@ -19,5 +19,5 @@ pub use claims::{Claims, ClaimsError};
 pub use credential::{Credential, CredentialError, Presented, RepeatedOrMalformed};
 pub use invalid::{InvalidToken, Refusal};
 pub use issuer::{Acceptance, Accepted, TrustedIssuer, accepted};
-pub use jws::{JoseHeader, Jws, MAX_KID_BYTES, MAX_TOKEN_BYTES};
+pub use jws::{JoseHeader, Jws, MAX_TOKEN_BYTES};
 pub use verify::{VerifiedToken, Verifier};

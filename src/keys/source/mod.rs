@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use base64::DecodeError;
 
+use super::MAX_KID_BYTES;
 use super::key::{Key, Origin, Place};
 use super::material::Unfit;
 use super::set::{KeySet, TRIED_WITHOUT_KID};
@@ -152,6 +153,10 @@ impl Loaded {
                     self.warn(format!("{}: {text}", path.display()));
                 }
                 for key in keys {
+                    if key.kid().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+                        self.fail(index, path, kid_too_long());
+                        continue;
+                    }
                     if let Err(clash) = self.set.insert(key) {
                         self.fail(
                             index,
@@ -182,6 +187,11 @@ impl Loaded {
             is_unsettled: fault.is_unsettled,
         });
     }
+}
+
+fn kid_too_long() -> Fault {
+    Fault::new(format!("the kid is longer than {MAX_KID_BYTES} bytes"))
+        .hint("a token that names the key so is refused unread; give the key a shorter name")
 }
 
 /// Something a problem can be about.

@@ -26,6 +26,23 @@ fn a_key_is_called_as_it_says_or_as_written_or_as_its_file() {
 }
 
 #[test]
+fn a_name_that_no_token_may_have_is_refused_wherever_it_comes_from() {
+    let key = pair(KeyKind::Ed25519);
+    let pem = public_pem(&key);
+    let (longest, longer) = ("k".repeat(MAX_KID_BYTES), "k".repeat(MAX_KID_BYTES + 1));
+    let file = format!("{longer}.pem");
+    let folder = folder(&[(file.as_str(), pem.as_bytes())]);
+    for loaded in [
+        load_bytes(with(jwk(&key), "kid", longer.as_str()).to_string()),
+        load_as(&pem, &longer),
+        load(folder.path().join(file)),
+    ] {
+        assert!(problem(&loaded).contains("longer than 128 bytes"));
+    }
+    assert_eq!(kids(&sound(load_as(&pem, &longest))), [Some(&longest[..])]);
+}
+
+#[test]
 fn several_nameless_keys_of_one_file_go_by_their_thumbprints() {
     let keys = [pair(KeyKind::P256), pair(KeyKind::P256)];
     let loaded = load_bytes(format!("{}{}", public_pem(&keys[0]), public_pem(&keys[1])));
