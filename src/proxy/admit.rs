@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use hyper::body::{Body, Incoming};
 
 use super::downstream::Downstream;
@@ -139,7 +139,9 @@ fn no_credential(error: CredentialError) -> Rejection {
 /// What can be said about the fields before anybody asks what they mean.
 fn check_fields(parts: &Parts, body: &Incoming, snapshot: &Snapshot) -> Result<(), Rejection> {
     let headers = &parts.headers;
-    if headers.len() > snapshot.limits.header_fields {
+    let most = snapshot.limits.header_fields;
+    // Browsers send each cookie in a line of its own on HTTP/2; that is one field all the same.
+    if headers.len() > most && headers.len() - further_lines(headers, &header::COOKIE) > most {
         return Err(Rejection::TooManyFields);
     }
     check_framing(parts, body)?;
@@ -151,6 +153,11 @@ fn check_fields(parts: &Parts, body: &Incoming, snapshot: &Snapshot) -> Result<(
         return Err(Rejection::Loop);
     }
     Ok(())
+}
+
+/// How many lines of a field there are after the first.
+fn further_lines(headers: &HeaderMap, name: &HeaderName) -> usize {
+    headers.get_all(name).iter().skip(1).count()
 }
 
 /// Only one reading of where the message ends (RFC 9112 §6).

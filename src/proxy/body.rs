@@ -57,7 +57,7 @@ pub(super) enum State {
 
 impl Progress {
     pub(super) fn new(body: &Incoming, now: Instant) -> Rc<Self> {
-        let state = if body.is_end_stream() {
+        let state = if is_whole(body) {
             State::Finished
         } else {
             State::Held
@@ -96,6 +96,12 @@ impl Progress {
     }
 }
 
+/// Whether all of a body has come: by its length, too. HTTP/2 may say that it is over in a frame
+/// of its own, which nobody waits for then.
+fn is_whole(body: &Incoming) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
+}
+
 /// A request's body on its way to the upstream.
 #[derive(Debug)]
 pub struct RequestBody {
@@ -132,8 +138,7 @@ impl RequestBody {
             progress.state.set(State::TooLarge);
             return Err(BodyError::TooLarge);
         }
-        let finished = self.incoming.is_end_stream();
-        progress.state.set(if finished {
+        progress.state.set(if is_whole(&self.incoming) {
             State::Finished
         } else {
             State::Held

@@ -164,6 +164,20 @@ impl Activity {
         }
     }
 
+    /// TLS may have taken all there is, and the client takes nothing of that.
+    fn note_flush(&self, result: &Poll<io::Result<()>>) {
+        match result {
+            Poll::Ready(Ok(())) => {
+                self.unflushed.set(false);
+                self.stalled_since.set(None);
+            }
+            Poll::Pending if self.unflushed.get() && self.stalled_since.get().is_none() => {
+                self.stalled_since.set(Some(self.now.get()));
+            }
+            Poll::Pending | Poll::Ready(Err(_)) => {}
+        }
+    }
+
     /// Notes what came, and returns how much of it hyper may have now: no more than the rest of
     /// the head or of the body that it belongs to, so that the next head is seen from its first
     /// byte on.
@@ -280,10 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
-        if matches!(result, Poll::Ready(Ok(()))) {
-            self.activity.unflushed.set(false);
-            self.activity.stalled_since.set(None);
-        }
+        self.activity.note_flush(&result);
         result
     }
 
@@ -325,5 +336,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn p16_who_takes_nothing_of_what_tls_has_taken_already_stalls() {
+        let (near, mut far) = duplex(16);
+        let activity = Activity::of_heads();
+        // As TLS does, it takes more than it can pass on.
+        let mut stream = Watched::new(BufWriter::new(near), Bytes::new(), activity.clone());
+        stream.write_all(&[7; 100]).await.unwrap();
+        assert_eq!(activity.stalled_since(), None);
+        let mut flush = Box::pin(stream.flush());
+        std::future::poll_fn(|cx| {
+            assert!(flush.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert!(activity.stalled_since().is_some());
+        let mut read = [0; 100];
+        let (flushed, _) = tokio::join!(flush, far.read_exact(&mut read));
+        flushed.unwrap();
+        assert_eq!(
+            (activity.stalled_since(), activity.is_flushed()),
+            (None, true)
+        );
     }
 }

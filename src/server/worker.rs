@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -268,10 +269,16 @@ const OPERATORS_DRAIN_IDLE: Duration = Duration::from_millis(200);
 /// the kernel, megabytes ahead: there, it could not be told from what is taken.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    // A client that vanishes while an answer has nothing to say would keep its place for a day.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
+    socket.set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
     Ok(())
 }
+
+/// From so much silence on, the kernel asks whether somebody is there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// What the kernel holds of an answer beyond what is on its way.
 #[cfg(target_os = "linux")]

@@ -701,6 +701,58 @@ async fn is_closed_despite_pings(frames: &mut Frames) -> bool {
 }
 
 #[tokio::test]
+async fn an_upload_that_ends_in_a_frame_of_its_own_leaves_its_connection_to_the_next() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let client = h2_streams(&gateway).await;
+    for _ in 0..3 {
+        let request = Request::post("https://localhost/public/x").header("content-length", 4);
+        let (answer, mut body) = client
+            .clone()
+            .ready()
+            .await
+            .unwrap()
+            .send_request(request.body(()).unwrap(), false)
+            .unwrap();
+        body.send_data("body".into(), false).unwrap();
+        // All of it is there, so the upstream has answered before its end is told.
+        let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        let _ = body.send_data(bytes::Bytes::new(), true);
+    }
+    assert_eq!((upstream.received().len(), upstream.connections()), (3, 1));
+    for event in gateway.events(3).await {
+        assert_eq!(
+            (&event["reason"], &event["bytes_in"]),
+            (&"ok".into(), &4.into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn cookies_in_lines_of_their_own_are_one_field() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let client = h2_streams(&gateway).await;
+    for (name, status) in [("cookie", 200), ("x-cookie", 431)] {
+        let mut request = Request::get("https://localhost/public/x");
+        for number in 0..150 {
+            request = request.header(name, format!("c{number}=1"));
+        }
+        let sent = client
+            .clone()
+            .ready()
+            .await
+            .unwrap()
+            .send_request(request.body(()).unwrap(), true);
+        let answer = timeout(PATIENCE, sent.unwrap().0).await.unwrap().unwrap();
+        assert_eq!(answer.status(), status, "{name}");
+    }
+    let cookies = upstream.only().one("cookie").unwrap().split("; ").count();
+    assert_eq!(cookies, 150);
+}
+
+#[tokio::test]
 async fn t121_pings_do_not_keep_a_connection_that_asks_for_nothing() {
     let upstream = Upstream::start().await;
     let gateway = Start::with(&upstream)

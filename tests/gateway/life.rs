@@ -235,6 +235,34 @@ async fn until_closed(client: &mut hyper::client::conn::http2::SendRequest<Full<
     timeout(PATIENCE, closed).await.expect("still open");
 }
 
+/// Whether the kernel asks now and then whether the other end of this connection is there: the
+/// kind of timer that `/proc/net/tcp` has for it.
+#[cfg(target_os = "linux")]
+fn is_kept_alive(ours: std::net::SocketAddr, theirs: std::net::SocketAddr) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = format!(":{:04X} 0100007F:{:04X} 01 ", ours.port(), theirs.port());
+    let line = table.lines().find(|line| line.contains(&ends)).unwrap();
+    line.split_ascii_whitespace()
+        .nth(5)
+        .unwrap()
+        .starts_with("02:")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_vanishes_while_its_answer_is_silent_is_asked_after() {
+    let stage = Stage::open().await;
+    let gateway = route(&stage.url(), "").start();
+    let mut client = gateway.h1().await;
+    client.send(GET).await;
+    let mut upstream = stage.enter().await;
+    upstream.head_text().await;
+    let theirs = client.stream.get_ref().0.local_addr().unwrap();
+    // Acknowledgements that are due come first.
+    let asked_after = async { while !is_kept_alive(gateway.https(), theirs) {} };
+    timeout(PATIENCE, asked_after).await.unwrap();
+}
+
 #[tokio::test]
 async fn p9_a_drain_lets_a_request_in_flight_finish_and_closes_after_it() {
     let stage = Stage::open().await;
