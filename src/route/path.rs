@@ -46,6 +46,22 @@ pub(super) fn canonicalize(raw: &str) -> Result<Cow<'_, str>, Ambiguity> {
     Ok(canonical.finish())
 }
 
+/// A segment of a canonical path as it is compared with others: what may stand in a path as it is
+/// or escaped (`@` and `%40`) is the same, for most upstreams take it for the same. Forwarded is
+/// what the client wrote, since to some it is not.
+pub(super) fn compared(segment: &str) -> Cow<'_, str> {
+    let mut compared = Rewrite::of(segment);
+    for (at, _) in segment.match_indices('%') {
+        match escaped_byte(&segment.as_bytes()[at..]) {
+            Ok(byte) if is_allowed_raw(byte) => {
+                compared.replace(at..at + ESCAPE_LEN, [char::from(byte)]);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    compared.finish()
+}
+
 /// The character that the escapes at the start of `bytes` stand for: one escape, or as many as
 /// its UTF-8 form has bytes.
 fn unescape(bytes: &[u8]) -> Result<char, Ambiguity> {

@@ -82,7 +82,7 @@ pub struct PathPattern {
 /// One segment of a path pattern. The order is that of trying: literals first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Segment {
-    /// This text, in canonical form.
+    /// This text, as it is [compared](path::compared).
     Literal(Box<str>),
     /// `{name}`: any segment that is not empty.
     Any,
@@ -173,7 +173,8 @@ impl PathPattern {
         let absolute = format!("/{written}");
         let literal = &path::canonicalize(&absolute)?[1..];
         self.text.push_str(literal);
-        self.segments.push(Segment::Literal(literal.into()));
+        let compared = path::compared(literal);
+        self.segments.push(Segment::Literal(compared.into()));
         Ok(())
     }
 }

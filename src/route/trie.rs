@@ -6,6 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::path;
 use super::pattern::{PathPattern, Segment};
 
 /// Path patterns and a value for each.
@@ -45,7 +46,8 @@ struct Narrower {
 impl<V> Trie<V> {
     /// The value of the most specific pattern that matches the canonical `path`.
     ///
-    /// Allocates nothing. A node is visited at most once, and only nodes whose segments match.
+    /// Allocates only where a segment has escapes. A node is visited at most once, and only nodes
+    /// whose segments match.
     pub(super) fn find(&self, path: &str) -> Option<&V> {
         self.find_below(ROOT, Some(path.strip_prefix('/')?))
     }
@@ -97,7 +99,7 @@ impl<V> Trie<V> {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),
         };
-        let literal = node.literals.get(segment);
+        let literal = node.literals.get(&*path::compared(segment));
         let any = node.any.as_ref().filter(|_| !segment.is_empty());
         literal
             .and_then(|&below| self.find_below(below, rest))

@@ -272,6 +272,35 @@ async fn t90_case_counts_and_a_prefix_ends_at_a_slash() {
 }
 
 #[tokio::test]
+async fn t91_an_escape_of_what_needs_none_does_not_lead_past_a_route() {
+    let upstream = Upstream::start().await;
+    let to = upstream.url();
+    let gateway = Start::routes(&format!(
+        r#"
+        [[route]]
+        path = "/users/@all"
+        to = "{to}"
+        auth = "main"
+        [[route]]
+        path = "/users/{{id}}"
+        to = "{to}"
+        auth = "public"
+        "#
+    ))
+    .start();
+    let mut client = gateway.h1().await;
+    for target in ["/users/@all", "/users/%40all", "/users/%40%61ll"] {
+        assert_eq!(client.get(target, &[]).await.status, 401, "{target}");
+    }
+    let bearer = format!("Authorization: Bearer {}", Signer::rsa().good());
+    for target in ["/users/%40all", "/users/%2540all"] {
+        assert_eq!(client.get(target, &[&bearer]).await.status, 200);
+        let line = upstream.received().pop().unwrap().line;
+        assert_eq!(line, format!("GET {target} HTTP/1.1"));
+    }
+}
+
+#[tokio::test]
 async fn t91_an_escape_in_a_route_is_the_same_in_either_case() {
     let start = |upstream: &Upstream| {
         let to = upstream.url();

@@ -34,6 +34,21 @@ fn a_canonical_path_is_borrowed() {
 }
 
 #[test]
+fn t91_what_may_stand_escaped_or_not_is_compared_as_if_it_did_not() {
+    for (segment, same) in [
+        ("a", "a"),
+        ("%40all", "@all"),
+        ("a%3Bb%3D%21%7C", "a;b=!|"),
+        ("%5B%5D", "[]"),
+        ("%2540%20%C3%A9%3F", "%2540%20%C3%A9%3F"),
+        ("%25%40", "%25@"),
+    ] {
+        assert_eq!(compared(segment), same, "{segment}");
+        assert_eq!(compared(same), same, "{same}");
+    }
+}
+
+#[test]
 fn t81_dot_segments_are_refused() {
     for raw in [
         "/public/../api/s",
