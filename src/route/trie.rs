@@ -4,6 +4,7 @@
 //! patterns without [rivals](Trie::rivals) the first that matches is the most specific one: any
 //! two that match the same path contain one another.
 
+use memchr::memchr;
 use rustc_hash::FxHashMap;
 
 use super::path;
@@ -49,7 +50,8 @@ impl<V> Trie<V> {
     /// Allocates only where a segment has escapes. A node is visited at most once, and only nodes
     /// whose segments match.
     pub(super) fn find(&self, path: &str) -> Option<&V> {
-        self.find_below(ROOT, Some(path.strip_prefix('/')?))
+        let has_escapes = memchr(b'%', path.as_bytes()).is_some();
+        self.find_below(ROOT, Some(path.strip_prefix('/')?), has_escapes)
     }
 
     /// The value's place for `pattern`, whatever its wildcards are called.
@@ -90,7 +92,7 @@ impl<V> Trie<V> {
     }
 
     /// `rest` is what follows the slash behind this node, or `None` if the path ends here.
-    fn find_below(&self, at: usize, rest: Option<&str>) -> Option<&V> {
+    fn find_below(&self, at: usize, rest: Option<&str>, has_escapes: bool) -> Option<&V> {
         let node = &self.nodes[at];
         let Some(rest) = rest else {
             return node.exact.as_ref().or(node.subtree.as_ref());
@@ -99,11 +101,15 @@ impl<V> Trie<V> {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),
         };
-        let literal = node.literals.get(&*path::compared(segment));
+        let literal = if has_escapes {
+            node.literals.get(&*path::compared(segment))
+        } else {
+            node.literals.get(segment)
+        };
         let any = node.any.as_ref().filter(|_| !segment.is_empty());
         literal
-            .and_then(|&below| self.find_below(below, rest))
-            .or_else(|| any.and_then(|&below| self.find_below(below, rest)))
+            .and_then(|&below| self.find_below(below, rest, has_escapes))
+            .or_else(|| any.and_then(|&below| self.find_below(below, rest, has_escapes)))
             .or(node.subtree.as_ref())
     }
 }

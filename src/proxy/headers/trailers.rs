@@ -7,8 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::hop_by_hop::{is_hop_by_hop, remove_where};
 use super::list;
 
-/// Trailer fields that were announced and may pass (RFC 9110 §6.5.1): a set, for there can be
-/// thousands.
+/// Trailer fields that were announced and may pass (RFC 9110 §6.5.1).
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Announced(HashSet<HeaderName>);
 
@@ -40,6 +39,7 @@ pub(super) fn announced(
     let mut names = HashSet::new();
     let mut line = String::new();
     let listed = list(headers, &header::TRAILER)
+        .take(MOST_ANNOUNCED)
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         .filter(|name| may_trail(name) && may_pass(name));
     for name in listed {
@@ -54,6 +54,9 @@ pub(super) fn announced(
     let line = HeaderValue::try_from(line).ok()?;
     (!names.is_empty()).then_some((line, Announced(names)))
 }
+
+/// More are not announced, and so do not pass.
+const MOST_ANNOUNCED: usize = 100;
 
 /// Whether a field may come after the body: one that decides about nothing by then
 /// (RFC 9110 §6.5.1).
