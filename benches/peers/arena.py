@@ -33,12 +33,20 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def cores() -> tuple[set[int], set[int]]:
-    """The gateway's core, and those of load and upstream."""
+def worker_counts() -> list[int]:
+    """How many workers there can be, if load and upstream get twice as many cores of their own."""
+    available = len(os.sched_getaffinity(0))
+    return [1] + [count for count in (2, 4, 8) if 3 * count <= available]
+
+
+def cores() -> tuple[list[int], set[int]]:
+    """Those of the gateway, of which it has the first, and more only with more workers; and those
+    of load and upstream."""
     available = sorted(os.sched_getaffinity(0))
     if len(available) < 2:
         sys.exit("a gateway and its load need a core each; there is only one here")
-    return {available[0]}, set(available[1:])
+    most = worker_counts()[-1]
+    return available[:most], set(available[most:])
 
 
 def spawn(command: list[str], core: set[int], **options) -> subprocess.Popen:
@@ -138,7 +146,7 @@ class Arena:
     started: list[subprocess.Popen] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.gateway_core, self.load_cores = cores()
+        self.gateway_cores, self.load_cores = cores()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.keys = {"RS256": SigningKey.rs256(), "ES256": SigningKey.es256()}
@@ -185,7 +193,10 @@ class Arena:
         folder = self.folder / "upstream"
         folder.mkdir()
         (folder / "large").write_bytes(os.urandom(CHUNK))
-        (folder / "nginx.conf").write_text(UPSTREAM.format(folder=folder, port=self.upstream_port))
+        configuration = UPSTREAM.format(
+            folder=folder, port=self.upstream_port, workers=self.load_threads
+        )
+        (folder / "nginx.conf").write_text(configuration)
         log = folder / "stderr.log"
         with log.open("w") as errors:
             nginx = spawn(
@@ -199,6 +210,11 @@ class Arena:
         self.started += [nginx, others]
         wait_for_port(self.upstream_port, nginx, log)
         wait_for_port(self.sink_port, others, log)
+
+    @property
+    def load_threads(self) -> int:
+        """For the load; the upstream has as many."""
+        return max(1, len(self.load_cores) // 2)
 
     def tokens(self, algorithm: str, count: int, batch: int = 0) -> Path:
         """A file with so many tokens, one a line; every batch has others."""
@@ -219,7 +235,7 @@ class Arena:
 
 
 UPSTREAM = """\
-daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes {workers};
 events {{ worker_connections 16384; }}
 http {{
     access_log off; client_max_body_size 0; keepalive_requests 1000000000; keepalive_timeout 1h;

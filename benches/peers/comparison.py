@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 from statistics import median
 
 import conformity
@@ -64,9 +65,8 @@ def rounds(arena: Arena, workload: Workload, gateways: list[Gateway], opts: Opti
     number_of_rounds = workload.rounds(opts) if contestants else 0
     try:
         for number in range(number_of_rounds):
-            # Each round begins with another, so that nobody always follows the same one.
-            first = number % len(contestants)
-            for contestant in contestants[first:] + contestants[:first]:
+            # Shuffled, so that nobody always follows the same one; alike in every run.
+            for contestant in Random(number).sample(contestants, len(contestants)):
                 sample = turn(arena, workload, contestant, opts, running, number)
                 samples[contestant.title].append(sample)
             print(f"  round {number + 1} of {number_of_rounds}", flush=True)

@@ -77,7 +77,7 @@ class Gateway:
             begun = time.monotonic()
             process = spawn(
                 command,
-                core or arena.gateway_core,
+                core or {arena.gateway_cores[0]},
                 cwd=folder,
                 env=os.environ | self.environment,
                 stdout=output,
@@ -242,7 +242,7 @@ defaults
     timeout http-keep-alive 75s
     http-reuse always
 frontend fe
-    bind 127.0.0.1:{port} ssl crt {arena.folder}/tls.pem alpn h2,http/1.1
+    bind 127.0.0.1:{port} ssl crt {arena.folder}/tls.pem prefer-client-ciphers alpn h2,http/1.1
 {rules.replace("FOLDER", str(arena.folder))}
     http-request set-header X-Forwarded-Proto https
     option forwardfor
@@ -288,7 +288,7 @@ defaults
     timeout server 75s
     timeout connect 5s
 frontend fe
-    bind 127.0.0.1:{port} ssl crt {arena.folder}/tls.pem
+    bind 127.0.0.1:{port} ssl crt {arena.folder}/tls.pem prefer-client-ciphers
     default_backend be
 backend be
     server s 127.0.0.1:{upstream}
@@ -337,6 +337,10 @@ http {{
         return ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
 
 
+# Of its own accord.
+ENVOYS_CACHE = 100
+
+
 class EnvoyJwt(Gateway):
     name = "envoy-jwt"
     title = "Envoy `jwt_authn`, cache on"
@@ -352,7 +356,7 @@ class EnvoyJwt(Gateway):
         found = re.search(r"version: \w+/([\d.]+)/", said)
         return f"Envoy {found[1]}" if found else said.strip()
 
-    def configure(self, arena, folder, port, **_):
+    def configure(self, arena, folder, port, cached_tokens=ENVOYS_CACHE, **_):
         jwks = {"keys": [key.jwk() for key in arena.keys.values()]}
         provider = {
             "issuer": ISSUER,
@@ -360,9 +364,7 @@ class EnvoyJwt(Gateway):
             "forward": False,
             "require_expiration": True,
             "local_jwks": {"inline_string": json.dumps(jwks)},
-            # Room for those of row 2; by default there is room for 100. What is seen once only is
-            # dearer the more of it is kept.
-            "jwt_cache_config": {"jwt_cache_size": 32768},
+            "jwt_cache_config": {"jwt_cache_size": cached_tokens},
             "claim_to_headers": [{"header_name": "x-auth-subject", "claim_name": "sub"}],
         }
         manager = {

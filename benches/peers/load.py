@@ -63,11 +63,13 @@ def wrk(
 ) -> Sample:
     """`script` are the arguments of clients/wrk.lua. `refused`: none may be let through."""
     bearer = ["-H", f"Authorization: Bearer {token}"] if token else []
+    # Each thread would go through a script's tokens by itself.
+    threads = 1 if script else arena.load_threads
     said = client(
         arena,
         [
             "wrk",
-            "-t1",
+            f"-t{threads}",
             f"-c{connections}",
             f"-d{max(1, round(seconds))}s",
             "-s",

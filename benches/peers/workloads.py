@@ -7,7 +7,7 @@ import sys
 import time
 from statistics import median
 
-from arena import CHUNK, spawn
+from arena import CHUNK, spawn, worker_counts
 from instructions import Instructions
 from load import CLIENTS, Sample, Void, client, h2load, wrk
 from usage import memory
@@ -29,6 +29,8 @@ class KeepAlive(Workload):
 class ManyTokens(Workload):
     name = "tokens"
     title = "2. The same, many different tokens in turn"
+    # Room for all of them, with a gateway that has less of its own accord.
+    settings = {"cached_tokens": 32_768}
 
     def takes(self, gateway):
         return gateway.checks_tokens
@@ -279,14 +281,13 @@ class Workers(KeepAlive):
     traced = False
 
     def contestants(self, gateways, options):
-        available = sorted(os.sched_getaffinity(0))
-        # Load and upstream must be able to keep up: they get as many cores again.
-        counts = [count for count in (1, 2, 4, 8) if 2 * count <= len(available)]
+        counts = worker_counts()
         if len(counts) < 2:
             return []
+        available = sorted(os.sched_getaffinity(0))
         return [
             Contestant(
-                gateway, f"jotgate, {count} workers", {"workers": count}, set(available[:count])
+                gateway, f"jotgate, workers: {count}", {"workers": count}, set(available[:count])
             )
             for gateway in gateways
             if gateway.name == "jotgate"
