@@ -115,7 +115,17 @@ fn hundred_route_lookups(routes: (Setting, String)) -> (Setting, String) {
 }
 
 fn pipeline(more_fields: usize) -> Pipeline {
-    Pipeline::new(&Signer::new(KeyKind::P256), more_fields)
+    let line = |number| format!("X-Field-{number}: some value of a usual length\r\n");
+    let lines: String = (0..more_fields).map(line).collect();
+    Pipeline::new(&Signer::new(KeyKind::P256), &lines, "")
+}
+
+/// Each name of one list could be looked for in all of the other.
+fn long_lists() -> Pipeline {
+    let (hidden, announced) = ("a,".repeat(4000), "b,".repeat(4000));
+    let lines =
+        format!("Connection: {hidden}\r\nTrailer: {announced}\r\nTransfer-Encoding: chunked\r\n");
+    Pipeline::new(&Signer::new(KeyKind::P256), &lines, "0\r\n\r\n")
 }
 
 #[library_benchmark]
@@ -123,6 +133,13 @@ fn pipeline(more_fields: usize) -> Pipeline {
 #[bench::thirty_fields_more(setup = pipeline, args = (30))]
 fn hundred_requests(mut pipeline: Pipeline) -> Pipeline {
     pipeline.run(100);
+    pipeline
+}
+
+#[library_benchmark]
+#[bench::long_lists(setup = long_lists)]
+fn ten_hostile_requests(mut pipeline: Pipeline) -> Pipeline {
+    pipeline.run(10);
     pipeline
 }
 
@@ -157,6 +174,10 @@ library_benchmark_group!(
 library_benchmark_group!(name = route, benchmarks = hundred_route_lookups);
 library_benchmark_group!(
     name = request,
-    benchmarks = [hundred_requests, rewriting_of_hundred_requests]
+    benchmarks = [
+        hundred_requests,
+        ten_hostile_requests,
+        rewriting_of_hundred_requests
+    ]
 );
 main!(library_benchmark_groups = [token, route, request]);

@@ -261,8 +261,8 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// For a token, with so many more fields in each request.
-    pub(crate) fn new(signer: &Signer, more_fields: usize) -> Self {
+    /// For a token, with more lines in the head of each request, and a body.
+    pub(crate) fn new(signer: &Signer, more_lines: &str, body: &str) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())
@@ -271,19 +271,11 @@ impl Pipeline {
         let setting = Setting::new(&[signer], 10, port);
         let (log, writer) =
             AccessLog::start(Box::new(std::io::sink()), LogFormat::Json, &metrics()).unwrap();
-        let mut request = format!(
+        let request = format!(
             "GET /api/5/orders HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench/1\r\n\
-             Accept: */*\r\nAuthorization: Bearer {}\r\n",
+             Accept: */*\r\nAuthorization: Bearer {}\r\n{more_lines}\r\n{body}",
             signer.token("alice", 3600)
         );
-        for number in 0..more_fields {
-            write!(
-                request,
-                "X-Field-{number}: some value of a usual length\r\n"
-            )
-            .unwrap();
-        }
-        request.push_str("\r\n");
         let snapshot = setting.loaded.snapshot.clone();
         let client = runtime.block_on(async move {
             let (client, served) = duplex(64 << 10);
@@ -338,7 +330,7 @@ impl Pipeline {
     }
 }
 
-/// Answers every head that it reads in one piece; returns its port.
+/// Answers every head that it reads in one piece, and no end of a body; returns its port.
 async fn upstream() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -348,6 +340,9 @@ async fn upstream() -> u16 {
             tokio::task::spawn_local(async move {
                 let mut head = [0; 8192];
                 while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                    if !head.starts_with(b"GET ") {
+                        continue;
+                    }
                     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ngood day\n";
                     stream.write_all(answer).await.unwrap();
                 }

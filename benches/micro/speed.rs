@@ -72,6 +72,6 @@ fn route_lookup(bencher: Bencher<'_, '_>, count: usize) {
 /// A whole request without TLS, its upstream's work included.
 #[divan::bench(sample_count = 50, sample_size = 100)]
 fn request(bencher: Bencher<'_, '_>) {
-    let mut pipeline = Pipeline::new(&Signer::new(KeyKind::P256), 0);
+    let mut pipeline = Pipeline::new(&Signer::new(KeyKind::P256), "", "");
     bencher.bench_local(|| pipeline.run(1));
 }
