@@ -16,15 +16,19 @@ WORKDIR /src
 # cmake nor bindgen; the image has one. 0: never link one that happens to be installed instead.
 ENV AWS_LC_SYS_USE_SYSTEM=0
 
-COPY Cargo.toml Cargo.lock ./
+# seen.profdata is what `deploy/pgo --profile` saw the program doing under load. If it lies here, the
+# program is built for that, and takes a fifth fewer instructions for a request.
+COPY Cargo.toml Cargo.lock seen.profdata* ./
 COPY src src
-COPY deploy/third-party deploy/image-root deploy/
+COPY deploy/guided deploy/third-party deploy/image-root deploy/
 
 # What is downloaded and compiled stays in the builder's cache, and out of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --bin jotgate \
-    && install -D -m 0755 target/release/jotgate /out/usr/bin/jotgate \
+    target="$(rustc --print host-tuple)" \
+    && if [ -e seen.profdata ]; then set -- deploy/guided seen.profdata; fi \
+    && "$@" cargo build --release --locked --target "$target" --bin jotgate \
+    && install -D -m 0755 "target/$target/release/jotgate" /out/usr/bin/jotgate \
     && deploy/image-root /out \
     && install -d /out/usr/share/doc/jotgate \
     && deploy/third-party > /out/usr/share/doc/jotgate/third-party.txt

@@ -87,6 +87,28 @@ fn the_unit_and_the_image_set_the_allocator_alike() {
 }
 
 #[test]
+fn what_the_image_is_built_of_and_nothing_else_is_let_into_its_build() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (image, let_in) = (read("Dockerfile"), read(".dockerignore"));
+    let copied: BTreeSet<&str> = image
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|line| !line.starts_with("--from"))
+        .flat_map(|line| line.rsplit_once(' ').unwrap().0.split(' '))
+        .collect();
+    for source in &copied {
+        // With a star it may be missing.
+        assert!(
+            source.ends_with('*') || root().join(source).exists(),
+            "{source}"
+        );
+    }
+    let copied: BTreeSet<&str> = copied.iter().map(|s| s.trim_end_matches('*')).collect();
+    let let_in: BTreeSet<&str> = let_in.lines().filter_map(|l| l.strip_prefix('!')).collect();
+    assert_eq!(copied, let_in);
+}
+
+#[test]
 fn metrics_are_read_with_the_names_that_their_samples_have() {
     let exported = exported(
         "# TYPE jotgate_a counter\n\
