@@ -20,6 +20,8 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
+use crate::socket::Taking;
+
 use growth::Growth;
 pub(crate) use surplus::Share;
 pub use surplus::{Grant, Surplus};
@@ -70,6 +72,12 @@ impl<S: AsyncRead> Pieces<S> {
 
     fn size(&self) -> usize {
         self.growth.as_ref().map_or(self.usual, Growth::size)
+    }
+}
+
+impl<S: AsyncRead + Taking> Taking for Pieces<S> {
+    fn taken(&self) -> u64 {
+        self.stream.get_ref().taken()
     }
 }
 

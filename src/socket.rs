@@ -6,13 +6,35 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that writes a list of one buffer as that buffer. Everything else passes as it is.
+/// A stream that writes a list of one buffer as that buffer, and counts what is taken. Everything
+/// else passes as it is.
 #[derive(Debug)]
-pub(crate) struct Socket<S>(pub(crate) S);
+pub(crate) struct Socket<S> {
+    stream: S,
+    taken: u64,
+}
+
+/// What is written to in the end is such a stream.
+pub(crate) trait Taking {
+    /// How many bytes the kernel has taken so far.
+    fn taken(&self) -> u64;
+}
+
+impl<S> Socket<S> {
+    pub(crate) const fn new(stream: S) -> Self {
+        Self { stream, taken: 0 }
+    }
+}
+
+impl<S> Taking for Socket<S> {
+    fn taken(&self) -> u64 {
+        self.taken
+    }
+}
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
@@ -20,7 +42,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -30,7 +52,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.taken += written as u64;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -38,22 +62,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match bufs {
-            [buf] => Pin::new(&mut self.0).poll_write(cx, buf),
-            _ => Pin::new(&mut self.0).poll_write_vectored(cx, bufs),
-        }
+        let stream = Pin::new(&mut self.stream);
+        let written = ready!(match bufs {
+            [buf] => stream.poll_write(cx, buf),
+            _ => stream.poll_write_vectored(cx, bufs),
+        })?;
+        self.taken += written as u64;
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -103,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_list_of_one_buffer_is_written_as_that_buffer_and_a_longer_one_as_a_list() {
-        let mut socket = Socket(Noted::default());
+        let mut socket = Socket::new(Noted::default());
         let mut write = |bufs: &[&[u8]]| {
             let bufs: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
             let cx = &mut Context::from_waker(Waker::noop());
@@ -114,7 +141,7 @@ mod tests {
         write(&[b"t", b"wo"]);
         assert!(socket.is_write_vectored());
         assert_eq!(
-            socket.0.0,
+            socket.stream.0,
             [("buffer", b"one".to_vec()), ("list", b"two".to_vec())]
         );
     }

@@ -30,7 +30,7 @@ pub(super) enum Admitted {
 pub(super) struct Admission {
     pub(super) route: Arc<Route>,
     pub(super) permit: Permit,
-    /// The target, in the very form in which it was matched.
+    /// The target, in the canonical form that was decided on.
     pub(super) target: PathAndQuery,
     /// The host the client asked for.
     pub(super) host: HeaderValue,

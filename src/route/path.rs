@@ -1,8 +1,8 @@
 //! The canonical path: percent-encoded unreserved characters decoded, hexadecimal digits in upper
 //! case, nothing else changed (RFC 3986 §6.2.2.1–2).
 //!
-//! That one form is matched *and* forwarded, so no upstream can see another path than the one
-//! that was decided on. What an upstream might still read as another path (dot segments, encoded
+//! That one form is decided on *and* forwarded, so no upstream can see another path; for a route,
+//! its segments are [compared] so that both spellings of a character lead to the same one. What an upstream might still read as another path (dot segments, encoded
 //! slashes, empty segments, bytes that are not UTF-8) is refused, never repaired: a repaired path
 //! is a path that nobody asked for. Nothing is decoded twice: `%25` stays `%25`.
 

@@ -289,6 +289,7 @@ mod tests {
         assert_eq!(path("/%61pi/%c3%a9/"), path("/api/%C3%A9/"));
         assert_eq!(path("/a%2a").to_string(), "/a%2A");
         assert_eq!(path("/%7Euser/{id}/").to_string(), "/~user/{id}/");
+        assert!(path("/a%40").specificity(&path("/a@")).is_eq());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The routing table: host first, then the most specific path, then its methods.
 //!
-//! A table is built once and only read from then on. Finding a route allocates nothing. What it
-//! costs depends on the path and not on how many routes there are, unless somebody writes routes
-//! that mix literals and wildcards on many levels; then the routes of that one host are the bound.
+//! A table is built once and only read from then on. Finding a route allocates nothing, unless
+//! the path has escapes. What it costs depends on the path and not on how many routes there are,
+//! unless somebody writes routes that mix literals and wildcards on many levels; then the routes of
+//! that one host are the bound.
 
 use std::cmp::Ordering;
 use std::ops::Range;

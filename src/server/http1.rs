@@ -30,6 +30,7 @@ use super::phase::{Phase, PhaseWatch};
 use super::stream::{Activity, Watched};
 use crate::pieces::Pieces;
 use crate::proxy::{Downstream, Tunnel};
+use crate::socket::Taking;
 
 /// How long each state of a connection may last.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +73,7 @@ pub(super) async fn serve<S>(
     downstream: Rc<Downstream>,
     mut manner: Manner,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Taking + Unpin,
 {
     let _running = downstream.run();
     let mut read = Bytes::new();
@@ -125,7 +126,7 @@ async fn converse<S>(
     manner: &mut Manner,
 ) -> Turn<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Taking + Unpin,
 {
     let (deadlines, heads) = (manner.deadlines, manner.heads);
     let activity = Activity::of_heads();

@@ -20,6 +20,7 @@ use super::stream::{Activity, Watched};
 use super::streams::{StreamExecutor, Streams};
 use super::vigil::{Verdict, Vigil};
 use crate::proxy::Downstream;
+use crate::socket::Taking;
 
 /// Serves one connection to its end.
 ///
@@ -27,7 +28,7 @@ use crate::proxy::Downstream;
 /// for too long, or that meets the drain, is told with GOAWAY and may finish what it began.
 pub(super) async fn serve<S>(stream: S, answer: Answer, downstream: Rc<Downstream>, manner: Manner)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Taking + Unpin + 'static,
 {
     let peer = downstream.peer;
     let service = {

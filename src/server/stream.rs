@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::LINGER;
 use super::head_lines::{HeadLines, LineEnds};
+use crate::socket::Taking;
 
 /// What hyper has done with a connection.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Activity {
     read: Cell<Instant>,
     /// Since when the client takes nothing of what is to be written.
     stalled_since: Cell<Option<Instant>>,
+    /// How many bytes the kernel had taken when that was looked at.
+    taken: Cell<u64>,
     /// Counts the reads, so that a pause can be told from one.
     reads: Cell<u64>,
     bytes: Cell<u64>,
@@ -74,6 +77,7 @@ impl Activity {
             written: Cell::new(now),
             read: Cell::new(now),
             stalled_since: Cell::new(None),
+            taken: Cell::new(0),
             reads: Cell::new(0),
             bytes: Cell::new(0),
         })
@@ -153,28 +157,33 @@ impl Activity {
         self.reads.get()
     }
 
-    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+    fn note_write(&self, result: &Poll<io::Result<usize>>, taken: u64) {
         self.unflushed.set(true);
-        let now = self.now.get();
         if result.is_ready() {
-            self.written.set(now);
+            self.written.set(self.now.get());
             self.stalled_since.set(None);
-        } else if self.stalled_since.get().is_none() {
-            self.stalled_since.set(Some(now));
+        } else {
+            self.note_wait(taken);
         }
     }
 
-    /// TLS may have taken all there is, and the client takes nothing of that.
-    fn note_flush(&self, result: &Poll<io::Result<()>>) {
+    fn note_flush(&self, result: &Poll<io::Result<()>>, taken: u64) {
         match result {
             Poll::Ready(Ok(())) => {
                 self.unflushed.set(false);
                 self.stalled_since.set(None);
             }
-            Poll::Pending if self.unflushed.get() && self.stalled_since.get().is_none() => {
-                self.stalled_since.set(Some(self.now.get()));
-            }
+            // TLS may have taken all there is.
+            Poll::Pending if self.unflushed.get() => self.note_wait(taken),
             Poll::Pending | Poll::Ready(Err(_)) => {}
+        }
+    }
+
+    /// Something is to be written, of which the kernel may have taken a part.
+    fn note_wait(&self, taken: u64) {
+        let moves = self.taken.replace(taken) != taken;
+        if moves || self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(self.now.get()));
         }
     }
 
@@ -281,20 +290,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Taking + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.activity.note_write(&written);
+        self.activity.note_write(&written, self.stream.taken());
         written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
-        self.activity.note_flush(&result);
+        self.activity.note_flush(&result, self.stream.taken());
         result
     }
 
@@ -330,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.activity.note_write(&written);
+        self.activity.note_write(&written, self.stream.taken());
         written
     }
 
@@ -341,27 +350,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, duplex};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 
     use super::*;
+    use crate::socket::Socket;
+
+    /// As TLS does, it takes more than it can pass on.
+    type Secured = BufWriter<Socket<DuplexStream>>;
+
+    impl Taking for Secured {
+        fn taken(&self) -> u64 {
+            self.get_ref().taken()
+        }
+    }
 
     #[tokio::test]
-    async fn p16_who_takes_nothing_of_what_tls_has_taken_already_stalls() {
+    async fn p16_who_takes_nothing_of_what_tls_has_taken_already_stalls_and_who_moves_does_not() {
         let (near, mut far) = duplex(16);
         let activity = Activity::of_heads();
-        // As TLS does, it takes more than it can pass on.
-        let mut stream = Watched::new(BufWriter::new(near), Bytes::new(), activity.clone());
+        let secured: Secured = BufWriter::new(Socket::new(near));
+        let mut stream = Watched::new(secured, Bytes::new(), activity.clone());
         stream.write_all(&[7; 100]).await.unwrap();
         assert_eq!(activity.stalled_since(), None);
         let mut flush = Box::pin(stream.flush());
-        std::future::poll_fn(|cx| {
-            assert!(flush.as_mut().poll(cx).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-        assert!(activity.stalled_since().is_some());
-        let mut read = [0; 100];
-        let (flushed, _) = tokio::join!(flush, far.read_exact(&mut read));
+        let begun = Instant::now();
+        let mut read = [0; 10];
+        for (second, takes, stalled) in [(0, false, 0), (1, false, 0), (2, true, 2), (3, false, 2)]
+        {
+            if takes {
+                far.read_exact(&mut read).await.unwrap();
+            }
+            activity.tick(begun + Duration::from_secs(second));
+            std::future::poll_fn(|cx| {
+                assert!(flush.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            let since = begun + Duration::from_secs(stalled);
+            assert_eq!(activity.stalled_since(), Some(since), "second {second}");
+        }
+        let mut rest = [0; 90];
+        let (flushed, _) = tokio::join!(flush, far.read_exact(&mut rest));
         flushed.unwrap();
         assert_eq!(
             (activity.stalled_since(), activity.is_flushed()),

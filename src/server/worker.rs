@@ -191,7 +191,7 @@ impl Gate {
 
     async fn plain(&self, stream: TcpStream, peer: Peer) {
         let downstream = Downstream::new(peer, None, None);
-        let stream = Socket(stream);
+        let stream = Socket::new(stream);
         http1::serve(stream, self.answer.clone(), downstream, self.manner()).await;
     }
 
@@ -228,7 +228,7 @@ impl Gate {
         let within = deadline.duration_since(Instant::now());
         let counted = setting.metrics.enter(ConnectionState::Handshake);
         // Boxed, like everything that a connection does only once: it lives on without the room.
-        let handshake = Box::pin(acceptor.accept(Socket(stream), within)).await;
+        let handshake = Box::pin(acceptor.accept(Socket::new(stream), within)).await;
         drop(counted);
         setting.metrics.count_handshake(outcome(&handshake));
         let Established {

@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::socket::Taking;
+
 /// A stream whose handshake is done.
 pub struct Secure<S>(TlsStream<S>);
 
@@ -28,6 +30,12 @@ impl<S> Secure<S> {
         };
         let (_, connection) = self.0.get_mut();
         connection.set_buffer_limit(Some(holds));
+    }
+}
+
+impl<S: Taking> Taking for Secure<S> {
+    fn taken(&self) -> u64 {
+        self.0.get_ref().0.taken()
     }
 }
 

@@ -141,7 +141,7 @@ where
     SockRef::from(&stream)
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
         .map_err(ConnectError::Refused)?;
-    let stream = Socket(stream);
+    let stream = Socket::new(stream);
     let (sender, share, driver) = match target.tls() {
         None => drive(stream, target, surplus).await?,
         Some(tls) => {

@@ -259,7 +259,11 @@ async fn a_client_that_vanishes_while_its_answer_is_silent_is_asked_after() {
     upstream.head_text().await;
     let theirs = client.stream.get_ref().0.local_addr().unwrap();
     // Acknowledgements that are due come first.
-    let asked_after = async { while !is_kept_alive(gateway.https(), theirs) {} };
+    let asked_after = async {
+        while !is_kept_alive(gateway.https(), theirs) {
+            tokio::task::yield_now().await;
+        }
+    };
     timeout(PATIENCE, asked_after).await.unwrap();
 }
 
