@@ -22,12 +22,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::LINGER;
+use super::activity::Activity;
 use super::answer::Answer;
 use super::crowd::Parking;
 use super::head_lines::LineEnds;
 use super::patience::{Patience, Spent};
 use super::phase::{Phase, PhaseWatch};
-use super::stream::{Activity, Watched};
+use super::stream::Watched;
 use crate::pieces::Pieces;
 use crate::proxy::{Downstream, Tunnel};
 use crate::socket::Taking;

@@ -13,10 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::activity::Activity;
 use super::answer::Answer;
 use super::http1::Manner;
 use super::phase::Phase;
-use super::stream::{Activity, Watched};
+use super::stream::Watched;
 use super::streams::{StreamExecutor, Streams};
 use super::vigil::{Verdict, Vigil};
 use crate::proxy::Downstream;

@@ -1,6 +1,7 @@
 //! The running gateway: sockets, workers, the drain.
 
 mod accept;
+mod activity;
 mod answer;
 mod crowd;
 mod descriptors;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::http1::{Deadlines, PARK_AFTER};
-use super::stream::Activity;
 use crate::proxy::{Cut, Downstream};
 
 /// What is known of one turn of hyper's, from when it took the stream.

@@ -1,236 +1,18 @@
 //! A client's stream as hyper sees it: with what was read too early put back in front, and with
 //! an eye on what hyper does.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::LINGER;
-use super::head_lines::{HeadLines, LineEnds};
+use super::activity::Activity;
 use crate::socket::Taking;
-
-/// What hyper has done with a connection.
-#[derive(Debug)]
-pub(super) struct Activity {
-    region: RefCell<Region>,
-    /// The present, as of the last time that the connection had its turn.
-    now: Cell<Instant>,
-    /// When the head began that has not come whole, or when what kept it back was over.
-    head_since: Cell<Option<Instant>>,
-    /// Bytes were written and not flushed yet.
-    unflushed: Cell<bool>,
-    /// When bytes were last written.
-    written: Cell<Instant>,
-    /// When bytes were last read.
-    read: Cell<Instant>,
-    /// Since when the client takes nothing of what is to be written.
-    stalled_since: Cell<Option<Instant>>,
-    /// How many bytes the kernel had taken when that was looked at.
-    taken: Cell<u64>,
-    /// Counts the reads, so that a pause can be told from one.
-    reads: Cell<u64>,
-    bytes: Cell<u64>,
-}
-
-/// What the next byte from the client belongs to.
-#[derive(Debug)]
-enum Region {
-    /// A head, of which this much is known.
-    Head(HeadLines),
-    /// Nothing yet: hyper has a whole head, and has not said what it makes of it.
-    Judged(LineEnds),
-    /// A body with this many bytes left.
-    Body(u64),
-    /// A chunked body, whose end only hyper finds, and after it a head. Both end with an empty
-    /// line; this is what is known of the lines before the next one, and how those before the
-    /// last one ended.
-    Chunked(HeadLines, Option<LineEnds>),
-    /// No HTTP/1.
-    Opaque,
-}
-
-impl Activity {
-    /// Of a connection on which an HTTP/1 head comes next.
-    pub(super) fn of_heads() -> Rc<Self> {
-        Self::starting_with(Region::Head(HeadLines::default()))
-    }
-
-    /// Of a connection whose bytes are for hyper alone to understand.
-    pub(super) fn opaque() -> Rc<Self> {
-        Self::starting_with(Region::Opaque)
-    }
-
-    fn starting_with(region: Region) -> Rc<Self> {
-        let now = Instant::now();
-        Rc::new(Self {
-            region: RefCell::new(region),
-            now: Cell::new(now),
-            head_since: Cell::new(None),
-            unflushed: Cell::new(false),
-            written: Cell::new(now),
-            read: Cell::new(now),
-            stalled_since: Cell::new(None),
-            taken: Cell::new(0),
-            reads: Cell::new(0),
-            bytes: Cell::new(0),
-        })
-    }
-
-    /// It is the connection's turn; reads and writes that follow happen now.
-    pub(super) fn tick(&self, now: Instant) {
-        self.now.set(now);
-    }
-
-    /// Since when a head is on its way that nothing keeps back, if one is.
-    pub(super) fn head_since(&self) -> Option<Instant> {
-        self.head_since.get()
-    }
-
-    /// Notes whether there is one now. A head that ended and one that began in the same turn are
-    /// two.
-    pub(super) fn note_head(&self, is_on_its_way: bool) {
-        let since = self.head_since.get().unwrap_or(self.now.get());
-        self.head_since.set(is_on_its_way.then_some(since));
-    }
-
-    /// hyper has understood a head, which this body follows. Returns how the head's lines ended;
-    /// `None` if it was not seen coming, which would be a mistake of ours.
-    pub(super) fn head_completed(&self, body: &impl Body) -> Option<LineEnds> {
-        let next = match body.size_hint().exact() {
-            Some(0) => Region::Head(HeadLines::default()),
-            Some(length) => Region::Body(length),
-            None => Region::Chunked(HeadLines::default(), None),
-        };
-        self.head_since.set(None);
-        match self.region.replace(next) {
-            Region::Judged(ends) => Some(ends),
-            Region::Chunked(_, ends) => ends,
-            Region::Head(_) | Region::Body(_) | Region::Opaque => None,
-        }
-    }
-
-    /// Whether a head has begun to arrive and is not complete. Empty lines before it do not
-    /// count: some clients send one after a body.
-    pub(super) fn is_in_head(&self) -> bool {
-        match &*self.region.borrow() {
-            Region::Head(lines) | Region::Chunked(lines, _) => lines.have_begun(),
-            Region::Judged(_) => true,
-            Region::Body(_) | Region::Opaque => false,
-        }
-    }
-
-    /// Whether hyper has written all it had to write. It flushes only once its own buffer is
-    /// empty.
-    pub(super) fn is_flushed(&self) -> bool {
-        !self.unflushed.get()
-    }
-
-    /// When bytes were last written.
-    pub(super) fn written(&self) -> Instant {
-        self.written.get()
-    }
-
-    /// When bytes last went either way.
-    pub(super) fn moved(&self) -> Instant {
-        self.written.get().max(self.read.get())
-    }
-
-    /// Since when the client takes nothing of what is to be written.
-    pub(super) fn stalled_since(&self) -> Option<Instant> {
-        self.stalled_since.get()
-    }
-
-    /// How many bytes were read.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.get()
-    }
-
-    /// How many reads there were.
-    pub(super) fn reads(&self) -> u64 {
-        self.reads.get()
-    }
-
-    fn note_write(&self, result: &Poll<io::Result<usize>>, taken: u64) {
-        self.unflushed.set(true);
-        if result.is_ready() {
-            self.written.set(self.now.get());
-            self.stalled_since.set(None);
-        } else {
-            self.note_wait(taken);
-        }
-    }
-
-    fn note_flush(&self, result: &Poll<io::Result<()>>, taken: u64) {
-        match result {
-            Poll::Ready(Ok(())) => {
-                self.unflushed.set(false);
-                self.stalled_since.set(None);
-            }
-            // TLS may have taken all there is.
-            Poll::Pending if self.unflushed.get() => self.note_wait(taken),
-            Poll::Pending | Poll::Ready(Err(_)) => {}
-        }
-    }
-
-    /// Something is to be written, of which the kernel may have taken a part.
-    fn note_wait(&self, taken: u64) {
-        let moves = self.taken.replace(taken) != taken;
-        if moves || self.stalled_since.get().is_none() {
-            self.stalled_since.set(Some(self.now.get()));
-        }
-    }
-
-    /// Notes what came, and returns how much of it hyper may have now: no more than the rest of
-    /// the head or of the body that it belongs to, so that the next head is seen from its first
-    /// byte on.
-    fn admit(&self, bytes: &[u8]) -> usize {
-        if bytes.is_empty() {
-            return 0;
-        }
-        let mut region = self.region.borrow_mut();
-        let admitted = match &mut *region {
-            Region::Head(lines) => match lines.see(bytes) {
-                Some((end, ends)) => {
-                    *region = Region::Judged(ends);
-                    end
-                }
-                None => bytes.len(),
-            },
-            Region::Body(left) => {
-                let length = usize::try_from(*left).map_or(bytes.len(), |l| l.min(bytes.len()));
-                *left -= length as u64;
-                if *left == 0 {
-                    *region = Region::Head(HeadLines::default());
-                }
-                length
-            }
-            Region::Chunked(lines, ended) => match lines.see(bytes) {
-                Some((end, ends)) => {
-                    (*lines, *ended) = (HeadLines::default(), Some(ends));
-                    end
-                }
-                None => bytes.len(),
-            },
-            // hyper wants more although it has a whole head: it sees something else than we do.
-            Region::Judged(_) => {
-                *region = Region::Opaque;
-                bytes.len()
-            }
-            Region::Opaque => bytes.len(),
-        };
-        self.read.set(self.now.get());
-        self.reads.set(self.reads.get() + 1);
-        self.bytes.set(self.bytes.get() + admitted as u64);
-        admitted
-    }
-}
 
 /// A stream with some bytes put back in front.
 pub(super) struct Watched<S> {
@@ -353,6 +135,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::socket::Socket;

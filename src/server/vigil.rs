@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
 
+use super::activity::Activity;
 use super::crowd::{Parked, Parking};
 use super::http1::{Deadlines, Manner, PARK_AFTER};
 use super::phase::{Phase, PhaseWatch};
-use super::stream::Activity;
 use crate::proxy::Downstream;
 
 /// Watches over one connection.
