@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use hyper::body::{Body, Incoming};
 
 use super::downstream::Downstream;
@@ -141,7 +141,7 @@ fn check_fields(parts: &Parts, body: &Incoming, snapshot: &Snapshot) -> Result<(
     let headers = &parts.headers;
     let most = snapshot.limits.header_fields;
     // Browsers send each cookie in a line of its own on HTTP/2; that is one field all the same.
-    if headers.len() > most && headers.len() - further_lines(headers, &header::COOKIE) > most {
+    if headers.len() > most && headers.len() - further_cookies(headers) > most {
         return Err(Rejection::TooManyFields);
     }
     check_framing(parts, body)?;
@@ -155,9 +155,8 @@ fn check_fields(parts: &Parts, body: &Incoming, snapshot: &Snapshot) -> Result<(
     Ok(())
 }
 
-/// How many lines of a field there are after the first.
-fn further_lines(headers: &HeaderMap, name: &HeaderName) -> usize {
-    headers.get_all(name).iter().skip(1).count()
+fn further_cookies(headers: &HeaderMap) -> usize {
+    headers.get_all(header::COOKIE).iter().skip(1).count()
 }
 
 /// Only one reading of where the message ends (RFC 9112 §6).

@@ -154,7 +154,7 @@ impl Loaded {
                 }
                 for key in keys {
                     if key.kid().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
-                        self.fail(index, path, kid_too_long());
+                        self.fail(index, key.origin().clone(), kid_too_long());
                         continue;
                     }
                     if let Err(clash) = self.set.insert(key) {

@@ -89,6 +89,10 @@ fn t75_what_is_announced_twice_is_announced_once_and_what_connection_names_is_no
     let after = rewritten_with(sent, Framing::Chunked);
     let lines: Vec<_> = after.get_all(header::TRAILER).iter().collect();
     assert_eq!(lines, ["b, c"]);
+    let many: Vec<String> = (0..150).map(|number| format!("t-{number}")).collect();
+    let sent = headers(&[("trailer".to_owned(), many.join(","))], &[]);
+    let after = rewritten_with(sent, Framing::Chunked);
+    assert_eq!(after[header::TRAILER], many[..100].join(", "));
 }
 
 #[test]
