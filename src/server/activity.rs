@@ -8,6 +8,7 @@ use std::task::Poll;
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::frames::Frames;
 use super::head_lines::{HeadLines, LineEnds};
 
 /// What hyper has done with a connection.
@@ -46,7 +47,9 @@ enum Region {
     /// line; this is what is known of the lines before the next one, and how those before the
     /// last one ended.
     Chunked(HeadLines, Option<LineEnds>),
-    /// No HTTP/1.
+    /// HTTP/2.
+    Frames(Frames),
+    /// No telling.
     Opaque,
 }
 
@@ -56,9 +59,9 @@ impl Activity {
         Self::starting_with(Region::Head(HeadLines::default()))
     }
 
-    /// Of a connection whose bytes are for hyper alone to understand.
-    pub(super) fn opaque() -> Rc<Self> {
-        Self::starting_with(Region::Opaque)
+    /// Of a connection that begins as HTTP/2 does.
+    pub(super) fn of_frames() -> Rc<Self> {
+        Self::starting_with(Region::Frames(Frames::after_preface()))
     }
 
     fn starting_with(region: Region) -> Rc<Self> {
@@ -80,6 +83,18 @@ impl Activity {
     /// It is the connection's turn; reads and writes that follow happen now.
     pub(super) fn tick(&self, now: Instant) {
         self.now.set(now);
+    }
+
+    /// As many frames as are taken at once may come again.
+    pub(super) fn begin_turn(&self) {
+        if let Region::Frames(frames) = &mut *self.region.borrow_mut() {
+            frames.begin_turn();
+        }
+    }
+
+    /// Whether no more is to be read before the next turn.
+    pub(super) fn turn_is_over(&self) -> bool {
+        matches!(&*self.region.borrow(), Region::Frames(frames) if frames.turn_is_over())
     }
 
     /// Since when a head is on its way that nothing keeps back, if one is.
@@ -106,7 +121,7 @@ impl Activity {
         match self.region.replace(next) {
             Region::Judged(ends) => Some(ends),
             Region::Chunked(_, ends) => ends,
-            Region::Head(_) | Region::Body(_) | Region::Opaque => None,
+            Region::Head(_) | Region::Body(_) | Region::Frames(_) | Region::Opaque => None,
         }
     }
 
@@ -116,7 +131,7 @@ impl Activity {
         match &*self.region.borrow() {
             Region::Head(lines) | Region::Chunked(lines, _) => lines.have_begun(),
             Region::Judged(_) => true,
-            Region::Body(_) | Region::Opaque => false,
+            Region::Body(_) | Region::Frames(_) | Region::Opaque => false,
         }
     }
 
@@ -183,7 +198,7 @@ impl Activity {
 
     /// Notes what came, and returns how much of it hyper may have now: no more than the rest of
     /// the head or of the body that it belongs to, so that the next head is seen from its first
-    /// byte on.
+    /// byte on; and no more than so many frames.
     pub(super) fn admit(&self, bytes: &[u8]) -> usize {
         if bytes.is_empty() {
             return 0;
@@ -212,6 +227,7 @@ impl Activity {
                 }
                 None => bytes.len(),
             },
+            Region::Frames(frames) => frames.see(bytes),
             // hyper wants more although it has a whole head: it sees something else than we do.
             Region::Judged(_) => {
                 *region = Region::Opaque;

@@ -36,7 +36,7 @@ where
         let downstream = downstream.clone();
         service_fn(move |request| answer.receive(request, &downstream).answer())
     };
-    let activity = Activity::opaque();
+    let activity = Activity::of_frames();
     let io = TokioIo::new(Watched::new(stream, Bytes::new(), activity.clone()));
     let _running = downstream.run();
     let mut streams = Streams::default();
@@ -46,6 +46,7 @@ where
     std::future::poll_fn(|cx| {
         let now = Instant::now();
         activity.tick(now);
+        activity.begin_turn();
         downstream.now.set(now);
         let turn = streams.take_turns(cx, |cx| connection.as_mut().poll(cx));
         if let Poll::Ready(result) = turn {
@@ -88,7 +89,7 @@ fn builder(manner: &Manner, executor: StreamExecutor) -> http2::Builder<StreamEx
         .max_concurrent_streams(manner.max_streams)
         .max_header_list_size(u32::try_from(manner.heads.bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(u32::try_from(manner.each_way).unwrap_or(u32::MAX))
+        .initial_connection_window_size(connection_window(manner.each_way))
         .max_send_buf_size(SEND_BUFFER_BYTES)
         // WebSocket inside a stream (RFC 8441). Whether a route has one is seen at the request.
         .enable_connect_protocol()
@@ -99,6 +100,12 @@ fn builder(manner: &Manner, executor: StreamExecutor) -> http2::Builder<StreamEx
 
 /// What one stream may send before the upstream has taken it.
 pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// What all streams may send before, of which there is so much room. Uploads that their upstreams
+/// do not take, if they are not many, leave room for others.
+fn connection_window(each_way: usize) -> u32 {
+    u32::try_from(each_way).map_or(u32::MAX, |window| window.max(4 * STREAM_WINDOW))
+}
 
 /// What is buffered of one answer that the client does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;

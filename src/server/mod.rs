@@ -5,6 +5,7 @@ mod activity;
 mod answer;
 mod crowd;
 mod descriptors;
+mod frames;
 mod head_lines;
 mod http1;
 mod http2;

@@ -53,6 +53,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.activity.turn_is_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if !self.put_back.is_empty() {
             let length = self.put_back.len().min(buf.remaining());
             let admitted = self.activity.admit(&self.put_back[..length]);
