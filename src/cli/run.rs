@@ -17,7 +17,7 @@ use super::successor::{Predecessor, Role, Successor};
 use super::{FAILED, UNUSABLE, colored, fail, service};
 use crate::clock::Clock;
 use crate::config::SourceError;
-use crate::control::{self, ControlPlane, Resolver};
+use crate::control::{self, ControlPlane, Resolver, warn_of};
 use crate::observe;
 use crate::server::{Gateway, Inherited, StartError, Surroundings};
 use crate::snapshot::Live;
@@ -70,9 +70,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
             // By the path as it was given, as `check` has it.
             Err(error) => return report(&load(path).err().unwrap_or(error)),
         };
-        for problem in loaded.problems.iter() {
-            warn!("{}", problem.message);
-        }
+        warn_of(&loaded.problems, &loaded.file.source);
         match serve(&loaded, &origin, successor).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, UNUSABLE),

@@ -3,7 +3,7 @@
 //! What is valid is kept even when something else is not, so that the files it names can be
 //! checked in the same run. Such a partial configuration is for looking at, never for serving.
 
-use std::ops::Range;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use memchr::memchr_iter;
@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use super::file::{Item, Reader};
 use super::names::{home_of, nearest};
 use super::vocabulary::ROOT;
-use super::{CertificatePair, Config, Located, Problem, Problems, Source, issuer, route};
+use super::{CertificatePair, Config, Located, Place, Problem, Problems, Source, issuer, route};
 
 /// Reads a configuration.
 ///
@@ -21,19 +21,16 @@ use super::{CertificatePair, Config, Located, Problem, Problems, Source, issuer,
 pub fn parse(source: &Source) -> (Config, Problems) {
     let mut problems = Problems::default();
     let (table, errors) = DeTable::parse_recoverable(&source.text);
-    let line_of = |place: &Range<usize>| {
-        let before = source.text.as_bytes().get(..place.start);
-        memchr_iter(b'\n', before.unwrap_or_default()).count()
-    };
+    let line_ends: Vec<usize> = memchr_iter(b'\n', source.text.as_bytes()).collect();
+    let line_of = |place: &Place| line_ends.partition_point(|end| *end < place.start);
     // What ends in the middle of a line may be the first half of what is being written.
     let is_mid_line = !source.text.trim_end_matches([' ', '\t']).ends_with('\n');
     let whole = source.text.trim_end().len();
-    let mut told = None;
+    let mut unreadable = HashSet::new();
     for error in &errors {
         let place = error.span().unwrap_or(0..0);
         // What the parser finds further on in a line is what the first mistake has made of it.
-        let line = line_of(&place);
-        if told.replace(line) == Some(line) {
+        if !unreadable.insert(line_of(&place)) {
             continue;
         }
         let problem = Problem::error(place, format!("not valid TOML: {}", error.message()));
@@ -46,7 +43,12 @@ pub fn parse(source: &Source) -> (Config, Problems) {
     };
     let config = check.root(Reader::root(&table));
     for problem in after_syntax {
-        if !follows_from(&problem, &errors, &source.text) {
+        let line = problem.place.as_ref().map(line_of);
+        let is_on_line = line.is_some_and(|line| unreadable.contains(&line));
+        // It may be no more than the echo of a syntax error: something on the same line, or
+        // something that seems to be missing or out of place.
+        let is_echo = is_on_line || (problem.is_structural && !errors.is_empty());
+        if !is_echo {
             let is_at_end = problem
                 .place
                 .as_ref()
@@ -56,15 +58,6 @@ pub fn parse(source: &Source) -> (Config, Problems) {
         }
     }
     (config, problems)
-}
-
-/// Whether a problem may be no more than the echo of a syntax error: something on the same line,
-/// or something that seems to be missing or out of place.
-fn follows_from(problem: &Problem, errors: &[toml::de::Error], text: &str) -> bool {
-    let line = |at: usize| text[..at.min(text.len())].matches('\n').count();
-    let place = problem.place.as_ref().map(|place| line(place.start));
-    let is_on_line = |error: &toml::de::Error| error.span().map(|span| line(span.start)) == place;
-    !errors.is_empty() && (problem.is_structural || errors.iter().any(is_on_line))
 }
 
 /// The state of a check: where relative paths start, and what was wrong so far.

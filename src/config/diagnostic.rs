@@ -226,6 +226,19 @@ impl Problems {
         self.0.is_empty()
     }
 
+    /// Those that somebody should see, errors before warnings, and how many more there are. Thousands,
+    /// as where every line lacks its quotes, or where the file is another one, help nobody.
+    pub fn foremost(&self) -> (Vec<&Problem>, usize) {
+        let mut problems: Vec<&Problem> = self.0.iter().collect();
+        problems.sort_by_key(|problem| {
+            let start = problem.place.as_ref().map_or(0, |place| place.start);
+            (problem.severity, start)
+        });
+        problems.truncate(MOST_SHOWN);
+        let more = self.0.len() - problems.len();
+        (problems, more)
+    }
+
     fn count(&self, severity: Severity) -> usize {
         self.0
             .iter()
@@ -233,7 +246,7 @@ impl Problems {
             .count()
     }
 
-    /// All of them, in the order of the file, each with its line and a caret, and their number.
+    /// In the order of the file, each with its line and a caret, and their number.
     pub fn render(&self, source: &Source, color: bool) -> String {
         let renderer = if color {
             Renderer::styled()
@@ -242,14 +255,17 @@ impl Problems {
         };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
         let path = source.path.display().to_string();
-        let mut sorted: Vec<&Problem> = self.0.iter().collect();
-        sorted.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.start));
+        let (mut shown, more) = self.foremost();
+        shown.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.start));
         let mut out = String::new();
-        for problem in sorted {
+        for problem in shown {
             out.push_str(&renderer.render(&report(problem, &source.text, &path)));
             out.push_str("\n\n");
         }
         out.push_str(&self.to_string());
+        if more > 0 {
+            out.push_str(&format!("; {MOST_SHOWN} are shown"));
+        }
         out.push('\n');
         out
     }
@@ -317,6 +333,9 @@ fn within(place: &Place, text: &str) -> Place {
     let end = place.end.min(text.len());
     place.start.min(end)..end
 }
+
+/// As many as anybody reads.
+const MOST_SHOWN: usize = 50;
 
 /// Ten thousand routes fit several times over.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;

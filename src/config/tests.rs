@@ -304,6 +304,30 @@ fn a_problem_is_drawn_with_its_line_and_a_caret() {
     );
 }
 
+#[test]
+fn of_thousands_of_mistakes_the_first_are_shown_and_no_warning_hides_one() {
+    let warned = "[[route]]\npath = \"/p/N\"\nto = \"http://127.0.0.1:1\"\nauth = \"public\"\n";
+    let mut text = GOOD.to_owned();
+    for number in 0..60 {
+        text.push_str(&warned.replace('N', &number.to_string()));
+    }
+    text.push_str("[limits]\nstreams = \"many\"\n");
+    let source = Source {
+        path: "jotgate.toml".into(),
+        text,
+    };
+    let (_, problems) = parse(&source);
+    let (foremost, more) = problems.foremost();
+    assert_eq!(foremost[0].severity, Severity::Error, "{problems}");
+    assert_eq!((foremost.len(), more), (50, 11), "{problems}");
+    let shown = problems.render(&source, false);
+    assert!(
+        shown.ends_with("1 error, 60 warnings; 50 are shown\n"),
+        "{shown}"
+    );
+    assert_eq!(shown.matches("-->").count(), 50);
+}
+
 proptest::proptest! {
     #[test]
     fn f5_no_text_panics_and_no_route_is_open_by_accident(cut in 0..GOOD.len(), noise in "[ -~\n]{0,20}") {

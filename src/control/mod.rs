@@ -23,6 +23,7 @@ use crate::snapshot::Live;
 use reload::{Reloader, Wishes};
 use resolve::{Resolved, keep_resolved};
 
+pub use complaints::warn_of;
 pub use load::{ConfigFile, LoadError, Loaded, load};
 pub use resolve::Resolver;
 

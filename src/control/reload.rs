@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
-use super::complaints::{Complaint, complaints_of, place};
+use super::complaints::{Complaint, complaints_of, warn_of};
 use super::inputs::{Fingerprint, Inputs};
 use super::load::{ConfigFile, LoadError, Loaded, Previous, load_after};
 use super::resolve::Resolved;
@@ -278,13 +278,7 @@ impl Reloader {
             .for_each(|target| target.retire());
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         info!(generation, took_ms, %changes, "configuration applied");
-        for problem in problems.iter() {
-            let at = place(
-                &self.path,
-                problem.place.as_ref().map(|p| file.source.line(p)),
-            );
-            warn!(at, "{}", problem.message);
-        }
+        warn_of(&problems, &file.source);
         let waiting = Fixed::of(&file.config).differing(&snapshot.fixed);
         if !waiting.is_empty() {
             let settings = waiting.join(", ");
