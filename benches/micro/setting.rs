@@ -23,7 +23,7 @@ use jotgate::cli::run;
 use jotgate::clock::{Clock, NumericDate};
 use jotgate::control::Loaded;
 use jotgate::crypto::{self, KeyKind};
-use jotgate::observe::{AccessLog, AccessLogWriter, DurationsOf, LogFormat, Metrics, Readiness};
+use jotgate::observe::{AccessLog, DurationsOf, LogFormat, LogWriter, Metrics, Readiness};
 use jotgate::pieces::Surplus;
 use jotgate::proxy::{Arrival, Downstream, Peer, Worker, handle};
 use jotgate::route::{Access, Lookup};
@@ -257,7 +257,7 @@ pub(crate) struct Pipeline {
     client: DuplexStream,
     request: Vec<u8>,
     _setting: Setting,
-    _log: AccessLogWriter,
+    _log: LogWriter,
 }
 
 impl Pipeline {

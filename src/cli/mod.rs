@@ -95,9 +95,10 @@ pub fn main() -> ExitCode {
     } else {
         Style::Plain
     };
-    if let Err(error) = messages::init(&arguments.log, style) {
-        return fail(&error, UNUSABLE);
-    }
+    let _until_the_end = match messages::init(&arguments.log, style) {
+        Ok(messages) => messages,
+        Err(error) => return fail(&error, UNUSABLE),
+    };
     let clock = Clock::system();
     let mut out = io::stdout().lock();
     let done = match arguments.command {

@@ -108,7 +108,7 @@ async fn serve(
     };
     let surroundings = Surroundings {
         clock: Clock::system(),
-        access_log: observe::stdout()?,
+        access_log: observe::unbuffered(io::stdout())?,
         inherited: Inherited::new(sockets),
     };
     let (mut gateway, control) = start(loaded, surroundings, Resolver::system())?;

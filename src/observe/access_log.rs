@@ -1,48 +1,15 @@
-//! The access log's way out: from many workers through one bounded queue to one writer thread.
-//!
-//! A request never waits for the log. A queue that is full, in pieces or in bytes, and a sink that
-//! fails cost lines, and every lost line is counted. Only the writer thread touches the sink.
+//! The access log: one line for each request.
 
-mod whole_lines;
+use std::io::{self, Write};
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use memchr::memchr_iter;
-use prometheus_client::metrics::counter::Counter;
-use tracing::warn;
-
+use super::line_log::{LineLog, LogWriter};
 use super::{LogFormat, Metrics};
-use whole_lines::WholeLines;
-
-/// Standard output without the buffer of [`io::stdout`], which would hide what could not be written.
-///
-/// # Errors
-/// When standard output is closed or no file descriptor is left.
-pub fn stdout() -> io::Result<Box<dyn Write + Send>> {
-    let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let kind = file.metadata()?.file_type();
-    Ok(if kind.is_fifo() || kind.is_socket() {
-        Box::new(WholeLines(file))
-    } else {
-        Box::new(file)
-    })
-}
 
 /// Where workers leave their lines; clones share one queue.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     format: LogFormat,
-    queue: SyncSender<Box<str>>,
-    queued_bytes: Arc<AtomicUsize>,
-    dropped: Counter,
+    lines: LineLog,
 }
 
 impl AccessLog {
@@ -55,33 +22,10 @@ impl AccessLog {
         sink: Box<dyn Write + Send>,
         format: LogFormat,
         metrics: &Metrics,
-    ) -> io::Result<(Self, AccessLogWriter)> {
-        let (queue, pieces) = sync_channel(QUEUE_PIECES);
-        let (running, ended) = channel();
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
+    ) -> io::Result<(Self, LogWriter)> {
         let dropped = metrics.access_log_dropped.clone();
-        let mut writer = Writer {
-            pieces,
-            queued_bytes: Arc::clone(&queued_bytes),
-            batch: Vec::with_capacity(BATCH_BYTES),
-            sink,
-            torn: false,
-            lost: None,
-            dropped: dropped.clone(),
-            _running: running,
-        };
-        let thread = thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || writer.run())?;
-        Ok((
-            Self {
-                format,
-                queue,
-                queued_bytes,
-                dropped,
-            },
-            AccessLogWriter { thread, ended },
-        ))
+        let (lines, writer) = LineLog::start(sink, "access-log", dropped)?;
+        Ok((Self { format, lines }, writer))
     }
 
     /// How a line is written here.
@@ -92,147 +36,6 @@ impl AccessLog {
     /// Hands over some whole lines. It never blocks: without room in the queue they are dropped
     /// and counted.
     pub fn submit(&self, lines: &str) {
-        let bytes = lines.len();
-        // Claimed before it is checked, so that workers together cannot overshoot.
-        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > QUEUE_BYTES || self.queue.try_send(lines.into()).is_err() {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.dropped.inc_by(count_lines(lines.as_bytes()));
-        }
+        self.lines.submit(lines);
     }
 }
-
-/// The owner of the writer thread.
-#[derive(Debug)]
-pub struct AccessLogWriter {
-    thread: JoinHandle<()>,
-    /// Never carries anything; it disconnects when the thread ends.
-    ended: Receiver<()>,
-}
-
-impl AccessLogWriter {
-    /// Waits until what is queued is written, at most `within`, and says whether that came true.
-    ///
-    /// The thread ends once every [`AccessLog`] is dropped. One that is stuck in its sink, or that
-    /// a handle keeps alive, is left behind: a reader that sleeps must not keep the process.
-    #[must_use]
-    pub fn finish(self, within: Duration) -> bool {
-        match self.ended.recv_timeout(within) {
-            Err(RecvTimeoutError::Disconnected) => self.thread.join().is_ok(),
-            Ok(()) | Err(RecvTimeoutError::Timeout) => false,
-        }
-    }
-}
-
-/// What the writer thread holds.
-struct Writer {
-    pieces: Receiver<Box<str>>,
-    queued_bytes: Arc<AtomicUsize>,
-    batch: Vec<u8>,
-    sink: Box<dyn Write + Send>,
-    /// Whether the sink's last line has no end, because a write failed inside it.
-    torn: bool,
-    /// Lines lost since the sink began to fail; `None` while it works.
-    lost: Option<u64>,
-    dropped: Counter,
-    /// Held until the thread ends, however it ends.
-    _running: Sender<()>,
-}
-
-impl Writer {
-    /// Sleeps until there are lines, then writes all there are at once.
-    fn run(&mut self) {
-        while let Ok(piece) = self.pieces.recv() {
-            self.take(&piece);
-            while self.batch.len() < BATCH_BYTES
-                && let Ok(piece) = self.pieces.try_recv()
-            {
-                self.take(&piece);
-            }
-            let full = self.batch.len() >= BATCH_BYTES;
-            self.write_batch();
-            if !full {
-                // Nobody wakes a thread that is not waiting: under load the workers pay for one
-                // wake-up per pause rather than for one per request.
-                thread::sleep(PAUSE);
-            }
-        }
-    }
-
-    fn take(&mut self, piece: &str) {
-        self.queued_bytes.fetch_sub(piece.len(), Ordering::Relaxed);
-        self.batch.extend_from_slice(piece.as_bytes());
-    }
-
-    /// Writes the batch, or as much of it as the sink takes; the rest is lost and counted.
-    fn write_batch(&mut self) {
-        let (written, outcome) = self.write_after_torn_line();
-        if let Some(last) = self.batch[..written].last() {
-            self.torn = *last != b'\n';
-        }
-        let lost = count_lines(&self.batch[written..]);
-        self.dropped.inc_by(lost);
-        self.batch.clear();
-        match (outcome, self.lost) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(lost)) => {
-                warn!(lost, "access log can be written again");
-                self.lost = None;
-            }
-            (Err(error), None) => {
-                warn!(%error, "access log cannot be written, lines are lost until it can");
-                self.lost = Some(lost);
-            }
-            (Err(_), Some(before)) => self.lost = Some(before + lost),
-        }
-    }
-
-    /// Ends a torn line first: the event after it must begin on a line of its own.
-    fn write_after_torn_line(&mut self) -> (usize, io::Result<()>) {
-        if self.torn {
-            match write_fully(&mut self.sink, b"\n") {
-                (_, Ok(())) => self.torn = false,
-                (_, Err(error)) => return (0, Err(error)),
-            }
-        }
-        write_fully(&mut self.sink, &self.batch)
-    }
-}
-
-/// How many lines end in here. Every line ends with its only newline.
-fn count_lines(bytes: &[u8]) -> u64 {
-    memchr_iter(b'\n', bytes).count() as u64
-}
-
-/// Like [`Write::write_all`], but says how many bytes got through before an error.
-fn write_fully(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let mut written = 0;
-    while written < bytes.len() {
-        match sink.write(&bytes[written..]) {
-            Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
-            Ok(count) => written += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Another process that shares the terminal or pipe made it non-blocking: a slow
-            // reader, not a broken one.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
-            Err(error) => return (written, Err(error)),
-        }
-    }
-    (written, Ok(()))
-}
-
-/// Pieces that may wait. At fifty a second from each worker, or full ones that fill
-/// [`QUEUE_BYTES`] first, this only bounds the memory around small ones.
-const QUEUE_PIECES: usize = 1_024;
-/// Bytes that may wait: half a second of 40,000 requests a second.
-const QUEUE_BYTES: usize = 8 << 20;
-/// A batch this large is written before more is taken; beyond it, larger writes gain nothing.
-const BATCH_BYTES: usize = 256 << 10;
-/// How long the writer leaves lines to gather: at most 50 wake-ups a second, each of which takes a
-/// core from somebody, and no reader of a log notices.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How long a slow reader is left alone.
-const RETRY: Duration = Duration::from_millis(5);
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,15 @@
-//! Operational messages: one line each on standard error, for whoever runs the gateway.
+//! Operational messages: one line each on standard error, for whoever runs the gateway. Nobody who
+//! has something to say waits for it to be read.
 //!
 //! A field may hold what a client sent, so every character that could end the line, drive a
 //! terminal or turn the writing direction is escaped, in every field and not only in the message.
 
 use std::fmt::{self, Write};
 use std::io;
+use std::sync::LazyLock;
+use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::set_global_default;
 use tracing::{Event, Level, Subscriber};
@@ -16,7 +20,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Starts writing messages to standard error; to be called once, before the first of them.
+use super::line_log::{LineLog, LogWriter, unbuffered};
+
+/// Starts writing messages to standard error; to be called once, before the first of them. What it
+/// returns is to be kept until after the last.
 ///
 /// `filter` is a comma-separated list of levels (`debug`: jotgate's own messages from there on)
 /// and `TARGET=LEVEL` pairs (`jotgate::tls=trace`, `h2=warn`). What is not named is not written:
@@ -24,11 +31,58 @@ use tracing_subscriber::registry::LookupSpan;
 ///
 /// # Errors
 /// [`MessagesError::Filter`] names the part that is not understood;
-/// [`MessagesError::AlreadyStarted`] on a second call.
-pub fn init(filter: &str, style: Style) -> Result<(), MessagesError> {
+/// [`MessagesError::AlreadyStarted`] on a second call; [`MessagesError::Thread`] when the system has
+/// no thread to give.
+pub fn init(filter: &str, style: Style) -> Result<Messages, MessagesError> {
     let targets = parse_filter(filter)?;
-    set_global_default(subscriber(targets, style, io::stderr))
-        .map_err(|_| MessagesError::AlreadyStarted)
+    let sink = unbuffered(io::stderr()).unwrap_or_else(|_| Box::new(io::sink()));
+    let (lines, writer) = LineLog::start(sink, "messages", dropped())
+        .map_err(|error| MessagesError::Thread(error.kind()))?;
+    let handed = lines.clone();
+    set_global_default(subscriber(targets, style, move || Handed(handed.clone())))
+        .map_err(|_| MessagesError::AlreadyStarted)?;
+    Ok(Messages {
+        lines,
+        writer: Some(writer),
+    })
+}
+
+/// How many messages were lost to a slow or broken reader, in this process.
+pub(super) fn dropped() -> Counter {
+    static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
+    DROPPED.clone()
+}
+
+/// Messages that are being written. When it is dropped, those that were said are written, unless
+/// nobody reads them.
+#[derive(Debug)]
+#[must_use]
+pub struct Messages {
+    lines: LineLog,
+    writer: Option<LogWriter>,
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.lines.end();
+        if let Some(writer) = self.writer.take() {
+            let _written = writer.finish(FINISH_WITHIN);
+        }
+    }
+}
+
+/// Hands each message over whole.
+struct Handed(LineLog);
+
+impl io::Write for Handed {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.submit(&String::from_utf8_lossy(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How levels are shown.
@@ -58,6 +112,9 @@ pub enum MessagesError {
     /// Messages are being written already.
     #[error("messages were started twice")]
     AlreadyStarted,
+    /// The system has no thread for them.
+    #[error("cannot start a thread for messages: {0}")]
+    Thread(io::ErrorKind),
 }
 
 /// Reads a filter. The syntax is narrower than that of other programs, where a level with a typo
@@ -156,6 +213,9 @@ impl<W: Write> Write for Escaped<W> {
         Ok(())
     }
 }
+
+/// How long the last messages may take, at the end of the process.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
 /// The prefix of every target of ours.
 const OWN_TARGET: &str = "jotgate";

@@ -20,6 +20,7 @@ use super::upstream::{UpstreamMetrics, UpstreamTable};
 use super::worker::WorkerMetrics;
 use super::{
     ConnectionState, DurationsOf, Handshake, Introduction, Listener, Readiness, TokenLookup,
+    messages,
 };
 
 /// Every metric of the process.
@@ -245,6 +246,11 @@ impl Metrics {
             "access_log_dropped",
             "Access log lines lost to a slow or broken reader",
             self.access_log_dropped.clone(),
+        );
+        table.register(
+            "messages_dropped",
+            "Messages lost to a slow or broken reader",
+            messages::dropped(),
         );
         table.register("panics", "Panics caught", self.panics.clone());
         table.register(

@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use crate::admin::AdminState;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::observe::{AccessLog, AccessLogWriter, Listener, Metrics, Readiness};
+use crate::observe::{AccessLog, Listener, LogWriter, Metrics, Readiness};
 use crate::pieces::Surplus;
 use crate::proxy::Worker;
 use crate::snapshot::Live;
@@ -73,7 +73,7 @@ pub struct Gateway {
     threads: Vec<JoinHandle<()>>,
     /// Closes when the last thread has ended.
     running: mpsc::Receiver<()>,
-    log_writer: Option<AccessLogWriter>,
+    log_writer: Option<LogWriter>,
 }
 
 /// Where a gateway listens, with the ports it was given.

@@ -281,6 +281,34 @@ async fn p22_a_flood_of_bad_tokens_hurts_no_good_one() {
 }
 
 #[tokio::test]
+async fn p24_messages_that_nobody_takes_delay_no_request_no_reload_and_not_the_end() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::start_unread(Start::with(&upstream), "debug");
+    let unknown = bearer(&Draft::good().header("kid", "\"unknown\"").signed());
+    // Each is worth a message.
+    for _ in 0..20 {
+        let address = process.https;
+        let mut client = H1::connect_to(address, &process.authority, Some("localhost")).await;
+        for _ in 0..100 {
+            assert_eq!(client.get("/api/x", &[&unknown]).await.status, 401);
+        }
+    }
+    let metrics = async || {
+        let mut operator = H1::plain(process.admin).await;
+        operator.get("/metrics", &[]).await.text()
+    };
+    let lost = "jotgate_messages_dropped_total 0\n";
+    assert!(!metrics().await.contains(lost), "their loss is not told");
+    let config = process.folder().join("jotgate.toml");
+    let changed = std::fs::read_to_string(&config).unwrap() + "[server]\ndrain = \"1s\"\n";
+    std::fs::write(&config, changed).unwrap();
+    let reloaded = async { while !metrics().await.contains("jotgate_config_generation 2\n") {} };
+    timeout(PATIENCE, reloaded).await.expect("no reload");
+    process.signal("TERM");
+    assert!(process.ended(), "it does not end");
+}
+
+#[tokio::test]
 async fn p24_a_log_that_nobody_takes_delays_no_request_and_its_loss_is_counted() {
     let (reader, closed) = std::io::pipe().unwrap();
     drop(reader);

@@ -77,7 +77,7 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
         let loaded = run::load(&folder.config())?;
         let surroundings = Surroundings {
             clock: Clock::system(),
-            access_log: observe::stdout()?,
+            access_log: observe::unbuffered(io::stdout())?,
             inherited: Inherited::default(),
         };
         drop(held);

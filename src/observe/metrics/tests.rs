@@ -94,6 +94,7 @@ fn every_row_is_well_formed_and_known_labels_start_at_zero() {
         ),
         ("jotgate_token_cache_total{result=\"hit\"}", 0.0),
         ("jotgate_access_log_dropped_total", 0.0),
+        ("jotgate_messages_dropped_total", 0.0),
         ("jotgate_panics_total", 0.0),
         ("jotgate_ready", 0.0),
         ("jotgate_config_generation", 7.0),

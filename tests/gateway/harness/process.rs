@@ -1,14 +1,18 @@
 //! The program itself, in a process of its own: for what a test cannot see from inside.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 use super::Start;
 use super::gateway::PATIENCE;
@@ -129,6 +133,46 @@ impl Process {
         Self::spawn(command, start, "info", Stdio::piped())
     }
 
+    /// And with messages that nobody reads after the first, those of where it listens.
+    pub fn start_unread(start: Start, log: &str) -> Self {
+        let config = start.write();
+        let mut process = Self::spawn_told(
+            Command::new(JOTGATE),
+            start,
+            config,
+            log,
+            (Stdio::null(), Stdio::null()),
+            Some("listener=\"admin\""),
+        );
+        process.fill_messages();
+        process
+    }
+
+    /// Leaves no room in the pipe of its messages.
+    fn fill_messages(&mut self) {
+        // Opened anew, or the program would not wait for room either.
+        let mut pipe = File::options()
+            .write(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
+            .open(format!("/proc/{}/fd/2", self.child.id()))
+            .unwrap();
+        for part in [4096, 1] {
+            while pipe.write(&vec![b'\n'; part]).is_ok() {}
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+        false
+    }
+
     /// And with another place for the access log.
     pub fn start_writing_to(start: Start, stdout: impl Into<Stdio>) -> Self {
         Self::spawn(Command::new(JOTGATE), start, "info", stdout.into())
@@ -161,11 +205,23 @@ impl Process {
     }
 
     fn spawn_configured(
+        command: Command,
+        start: Start,
+        config: PathBuf,
+        log: &str,
+        streams: (Stdio, Stdio),
+    ) -> Self {
+        Self::spawn_told(command, start, config, log, streams, None)
+    }
+
+    /// Its messages are read to the first with this in it, if anything; else to their end.
+    fn spawn_told(
         mut command: Command,
         start: Start,
         config: PathBuf,
         log: &str,
         (stdout, stdin): (Stdio, Stdio),
+        last: Option<&'static str>,
     ) -> Self {
         let mut child = command
             .arg("run")
@@ -180,9 +236,14 @@ impl Process {
         let written = Arc::new(Mutex::new(String::new()));
         let (sender, lines) = std::sync::mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut readers = vec![collect(stderr, written.clone(), sender.clone())];
+        let mut readers = vec![collect(stderr, written.clone(), sender.clone(), last)];
         if let Some(stdout) = child.stdout.take() {
-            readers.push(collect(BufReader::new(stdout), written.clone(), sender));
+            readers.push(collect(
+                BufReader::new(stdout),
+                written.clone(),
+                sender,
+                None,
+            ));
         }
         let mut found = [None, None];
         while found.contains(&None) {
@@ -314,17 +375,24 @@ impl Drop for Process {
 pub const JOTGATE: &str = env!("CARGO_BIN_EXE_jotgate");
 
 fn collect(
-    reader: impl BufRead + Send + 'static,
+    mut reader: impl BufRead + Send + 'static,
     written: Arc<Mutex<String>>,
     lines: Sender<String>,
+    last: Option<&'static str>,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        for line in reader.lines() {
+        for line in reader.by_ref().lines() {
             let line = line.unwrap();
+            let is_last = last.is_some_and(|last| line.contains(last));
             let mut written = written.lock().unwrap();
             written.push_str(&line);
             written.push('\n');
             let _ = lines.send(line);
+            if is_last {
+                // Open still: nobody reads it, and nobody is gone.
+                std::mem::forget(reader);
+                return;
+            }
         }
     })
 }

@@ -1,8 +1,8 @@
-//! Tests of `access_log`.
+//! Tests of `line_log`.
 
 use super::*;
 use crate::observe::event::tests::{event, line as line_of};
-use crate::observe::{AccessEvent, DurationsOf, Readiness};
+use crate::observe::{AccessEvent, LogFormat};
 
 /// A sink that shows every write to the test and does what the test answers; once the test
 /// drops its end, it takes everything.
@@ -24,28 +24,28 @@ impl Write for Puppet {
 }
 
 struct Stage {
-    log: AccessLog,
-    writer: AccessLogWriter,
+    log: LineLog,
+    writer: LogWriter,
     offered: Receiver<Vec<u8>>,
     answers: Sender<io::Result<usize>>,
     dropped: Counter,
 }
 
 fn stage() -> Stage {
-    let metrics = Metrics::new(&Readiness::starting(), DurationsOf::All);
+    let dropped = Counter::default();
     let (offer, offered) = channel();
     let (answers, answered) = channel();
     let sink = Puppet {
         offered: offer,
         answers: answered,
     };
-    let (log, writer) = AccessLog::start(Box::new(sink), LogFormat::Text, &metrics).unwrap();
+    let (log, writer) = LineLog::start(Box::new(sink), "test", dropped.clone()).unwrap();
     Stage {
         log,
         writer,
         offered,
         answers,
-        dropped: metrics.access_log_dropped.clone(),
+        dropped,
     }
 }
 
@@ -60,8 +60,8 @@ fn line(number: u64) -> Vec<u8> {
     line_of(&numbered(number), LogFormat::Text).into_bytes()
 }
 
-fn submit(log: &AccessLog, event: &AccessEvent) {
-    log.submit(&line_of(event, log.format()));
+fn submit(log: &LineLog, event: &AccessEvent) {
+    log.submit(&line_of(event, LogFormat::Text));
 }
 
 #[test]
@@ -182,13 +182,41 @@ fn a_dead_writer_costs_lines_only() {
             Ok(())
         }
     }
-    let metrics = Metrics::new(&Readiness::starting(), DurationsOf::All);
     let (alive, dead) = channel();
-    let (log, writer) = AccessLog::start(Box::new(Bomb(alive)), LogFormat::Json, &metrics).unwrap();
+    let (log, writer) = LineLog::start(Box::new(Bomb(alive)), "test", Counter::default()).unwrap();
     submit(&log, &event());
     assert!(dead.recv().is_err());
     submit(&log, &event());
     assert!(!writer.finish(LONG));
+}
+
+#[test]
+fn a_file_that_is_cut_off_goes_on_at_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let opened = File::create(&path).unwrap();
+    let mut sink = unbuffered(&opened).unwrap();
+    sink.write_all(b"before\n").unwrap();
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    sink.write_all(b"after\n").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"after\n");
+}
+
+#[test]
+fn the_last_lines_are_written_though_others_hold_the_log() {
+    let stage = stage();
+    submit(&stage.log, &numbered(1));
+    stage.log.end();
+    drop(stage.answers);
+    assert!(stage.writer.finish(LONG));
+    assert_eq!(stage.offered.iter().collect::<Vec<_>>(), [line(1)]);
+    submit(&stage.log, &numbered(2));
+    assert_eq!(stage.dropped.get(), 1);
 }
 
 /// Far beyond what a sound run needs.
