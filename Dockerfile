@@ -59,14 +59,14 @@ ENV GLIBC_TUNABLES=glibc.malloc.tcache_count=128
 USER 65532:65532
 
 # https and http of config/examples/container.toml: above 1024, so that no capability is needed.
-# `admin` is on loopback there, which is where the health check asks.
+# `admin` is on 127.0.0.1:9901 there, which is where the health check asks.
 EXPOSE 8443 8080
 
 # The drain. Give it longer than `drain` before the kill: docker stop --time 40.
 STOPSIGNAL SIGTERM
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
-    CMD ["/usr/bin/jotgate", "health", "--config", "/etc/jotgate/jotgate.toml"]
+    CMD ["/usr/bin/jotgate", "health", "--address", "127.0.0.1:9901"]
 
 ENTRYPOINT ["/usr/bin/jotgate"]
 CMD ["run", "--config", "/etc/jotgate/jotgate.toml"]

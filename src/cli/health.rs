@@ -2,13 +2,26 @@
 //!
 //! It is run every few seconds, so it is light, and it must not fail for another reason than the
 //! gateway's: no key and no certificate is read, and what is wrong elsewhere in the file is left
-//! to `jotgate check`.
+//! to `jotgate check`. With an address, it reads no file at all: a gateway goes on with the last good
+//! one, and a probe that fails for a bad file would have it killed in every replica at once.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::ConfigArgs;
 use super::operator::{AskError, ask};
 use crate::config::{self, ListenAddress, Source, SourceError};
+
+/// Asks a running gateway whether it is ready, for the health checks of containers.
+#[derive(Debug, clap::Args)]
+pub(super) struct HealthArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// Asks at this address of `admin`, whatever the file says by now
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    address: Option<SocketAddr>,
+}
 
 /// Why the gateway does not count as healthy.
 #[derive(Debug, thiserror::Error)]
@@ -39,20 +52,24 @@ pub(super) enum Unhealthy {
     },
 }
 
-/// Asks the gateway of a configuration whether new requests are welcome.
+/// Asks a gateway whether new requests are welcome.
 ///
 /// # Errors
 /// [`Unhealthy`], after two seconds at the latest.
-pub(super) fn run(path: &Path) -> Result<(), Unhealthy> {
-    readyz(path).map(drop)
+pub(super) fn run(args: &HealthArgs) -> Result<(), Unhealthy> {
+    let address = match args.address {
+        Some(address) => address,
+        None => address(&args.config.config)?,
+    };
+    readyz(address).map(drop)
 }
 
-/// What the gateway of a configuration says of itself, as far as that fits in [`MOST`] bytes.
+/// What the gateway at this address of `admin` says of itself, as far as that fits in [`MOST`]
+/// bytes.
 ///
 /// # Errors
 /// [`Unhealthy`], after two seconds at the latest.
-pub(super) fn readyz(path: &Path) -> Result<String, Unhealthy> {
-    let address = address(path)?;
+pub(super) fn readyz(address: SocketAddr) -> Result<String, Unhealthy> {
     let answer = ask(address, "/readyz", MOST)?;
     match answer.status {
         200 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
@@ -87,15 +104,16 @@ fn reachable(ip: IpAddr) -> IpAddr {
 const MOST: u64 = 4096;
 
 pub(super) const EXAMPLES: &str = "\
-Exit code 0 if new requests are welcome, and otherwise 1 with the reason on stderr.
+Exit code 0 if new requests are welcome, and otherwise 1 with the reason on stderr. Probes should
+name the address: a gateway goes on when its file is broken, and then the file cannot tell.
 
 Examples:
   In a Dockerfile:
     HEALTHCHECK --interval=10s --timeout=3s \\
-      CMD [\"jotgate\", \"health\", \"--config\", \"/etc/jotgate/jotgate.toml\"]
+      CMD [\"jotgate\", \"health\", \"--address\", \"127.0.0.1:9901\"]
 
   In a pod of Kubernetes, where `admin` is on loopback:
     readinessProbe:
       exec:
-        command: [jotgate, health, --config, /etc/jotgate/jotgate.toml]
+        command: [jotgate, health, --address, \"127.0.0.1:9901\"]
       timeoutSeconds: 3";

@@ -54,9 +54,8 @@ enum Command {
     Run(ConfigArgs),
     /// Tells every problem with a configuration, or what it means; listens on nothing.
     Check(check::CheckArgs),
-    /// Asks a running gateway whether it is ready, for the health checks of containers.
     #[command(after_help = health::EXAMPLES)]
-    Health(ConfigArgs),
+    Health(health::HealthArgs),
     /// Lets a new version take the place of a running gateway, without a lost request.
     #[command(after_help = upgrade::EXAMPLES)]
     Upgrade(ConfigArgs),
@@ -111,7 +110,7 @@ pub fn main() -> ExitCode {
             return run::run(&args.config);
         }
         Command::Check(args) => return check::run(&args, &mut out),
-        Command::Health(args) => health::run(&args.config).map_err(|error| fail(&error, FAILED)),
+        Command::Health(args) => health::run(&args).map_err(|error| fail(&error, FAILED)),
         Command::Upgrade(args) => {
             upgrade::run(&args.config, &mut out).map_err(|error| fail(&error, error.code()))
         }

@@ -109,7 +109,7 @@ struct Serving {
 }
 
 fn serving(config: &Path) -> Result<Option<Serving>, Unhealthy> {
-    let text = health::readyz(config)?;
+    let text = health::readyz(health::address(config)?)?;
     let number = |name: &str| {
         let mut lines = text.lines();
         lines.find_map(|line| line.strip_prefix(name)?.parse().ok())

@@ -66,6 +66,24 @@ async fn a_gateway_that_serves_is_healthy_and_nothing_is_said() {
     is_unhealthy(&health_of(address), "refused");
 }
 
+#[tokio::test]
+async fn with_an_address_a_gateway_is_healthy_whatever_has_become_of_its_file() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(Start::with(&upstream), "info");
+    let config = process.folder().join("jotgate.toml");
+    std::fs::write(&config, "<<<<<<< HEAD\n[listen\n").unwrap();
+    process.wait_for("the last good configuration goes on");
+    let ask = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jotgate"));
+        let command = command.arg("health").args(more);
+        command.current_dir(process.folder()).output().unwrap()
+    };
+    is_unhealthy(&ask(&[]), "no address to ask");
+    let address = process.admin.to_string();
+    let output = ask(&["--address", &address]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
 #[test]
 fn readiness_is_what_is_asked_for_and_only_200_is_healthy() {
     let (sender, receiver) = std::sync::mpsc::channel();
