@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub log_subject: bool,
     /// The port that clients see.
     pub public_port: u16,
+    /// The port of the first `https` with which the process was started.
+    https_port: u16,
     /// Who we are in `Via`.
     pub pseudonym: Pseudonym,
     /// How long requests in flight may take once the drain has begun.
@@ -112,6 +114,17 @@ impl Snapshot {
         }
         let (acceptor, routes) = (acceptor?, routes?);
         let previous = earlier.map(|earlier| earlier.snapshot);
+        // The process goes on where it listens, whatever the file says now.
+        let https_port = previous.map_or_else(
+            || {
+                config
+                    .listen
+                    .https
+                    .first()
+                    .map_or(443, |address| address.port())
+            },
+            |previous| previous.https_port,
+        );
         Some(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             since: Clock::system().numeric_date(),
@@ -125,7 +138,8 @@ impl Snapshot {
             proxy_protocol: config.listen.proxy_protocol,
             limits: config.limits.clone(),
             log_subject: config.log.subject,
-            public_port: config.listen.public_port,
+            public_port: config.listen.public_port.unwrap_or(https_port),
+            https_port,
             // Requests that are under way through somebody else must know us when they come back.
             pseudonym: previous.map_or_else(
                 || Pseudonym::new(u32::from_ne_bytes(crypto::random())),

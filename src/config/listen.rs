@@ -1,6 +1,6 @@
 //! `[listen]`: the addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::check::Check;
 use super::file::{Item, Reader};
@@ -17,7 +17,7 @@ impl Check<'_> {
             https: Vec::new(),
             http: Vec::new(),
             admin: Vec::new(),
-            public_port: 443,
+            public_port: None,
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,
             side_by_side: false,
@@ -50,7 +50,7 @@ impl Check<'_> {
                 );
             }
         }
-        listen.public_port = self.public_port(&mut table, &listen.https);
+        listen.public_port = self.public_port(&mut table);
         self.proxies(&mut table, &mut listen);
         if let Some(item) = table.take("side_by_side") {
             listen.side_by_side = item.truth(self.problems) == Some(true);
@@ -60,14 +60,11 @@ impl Check<'_> {
         listen
     }
 
-    fn public_port(&mut self, table: &mut Reader<'_, '_>, https: &[ListenAddress]) -> u16 {
-        let written = table
+    fn public_port(&mut self, table: &mut Reader<'_, '_>) -> Option<u16> {
+        table
             .take("public_port")
             .and_then(|item| item.number(self.problems))
-            .and_then(|port| u16::try_from(port).ok());
-        written
-            .or(https.first().map(|address| address.port()))
-            .unwrap_or(HTTPS_PORT)
+            .and_then(|port| u16::try_from(port).ok())
     }
 
     fn proxies(&mut self, table: &mut Reader<'_, '_>, listen: &mut Listen) {
@@ -144,7 +141,8 @@ impl Check<'_> {
             match taken.iter().find(|(other, _)| overlap(*other, address)) {
                 Some((_, place)) => self.problems.push(
                     item.problem(format!("\"{text}\" is taken twice"))
-                        .also(place.clone(), "first here"),
+                        .also(place.clone(), "first here")
+                        .help("\":443\" alone is port 443 of every interface, IPv6 and IPv4"),
                 ),
                 None => {
                     taken.push((address, item.place()));
@@ -184,10 +182,21 @@ fn parse_address(text: &str) -> Option<ListenAddress> {
 
 /// Whether two addresses cannot both be listened on; port 0 is never the same twice.
 fn overlap(one: ListenAddress, other: ListenAddress) -> bool {
-    let is_every = |address| matches!(address, ListenAddress::Any(_));
     one.port() == other.port()
         && one.port() != 0
-        && (one == other || is_every(one) || is_every(other))
+        && (one == other || includes(one, other) || includes(other, one))
+}
+
+/// Whether listening on one address is listening on the other, too, as far as their hosts go.
+fn includes(one: ListenAddress, other: ListenAddress) -> bool {
+    let ListenAddress::Exact(one) = one else {
+        return true;
+    };
+    // Those of IPv4 come to it as well.
+    let is_every = one.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let is_every_v4 = one.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let is_v4 = |address: SocketAddr| address.ip().to_canonical().is_ipv4();
+    is_every || (is_every_v4 && matches!(other, ListenAddress::Exact(other) if is_v4(other)))
 }
 
 /// Whether only this machine reaches an address.
@@ -197,5 +206,3 @@ fn is_private(address: ListenAddress) -> bool {
         ListenAddress::Exact(address) => address.ip().to_canonical().is_loopback(),
     }
 }
-
-const HTTPS_PORT: u16 = 443;

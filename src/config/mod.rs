@@ -105,8 +105,8 @@ pub struct Listen {
     pub http: Vec<ListenAddress>,
     /// Where the operator asks for health and metrics.
     pub admin: Vec<ListenAddress>,
-    /// The port that clients see, for redirects.
-    pub public_port: u16,
+    /// The port that clients see, for redirects; by default that of the first `https`.
+    pub public_port: Option<u16>,
     /// Whose word about clients is believed.
     pub trusted_proxies: TrustedProxies,
     /// Whether connections to `https` and `http` begin with a PROXY header.

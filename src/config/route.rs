@@ -37,7 +37,7 @@ pub(super) fn read_all(
     check_conflicts(check, &routes);
     // What is wrong may well be the reason for what only looks odd.
     if !check.problems.has_errors() {
-        warn(check, &routes, issuers);
+        warn(check, &routes, issuers, connecting);
     }
     routes
 }

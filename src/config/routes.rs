@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::check::Check;
 use super::issuer::Declared;
-use super::{Access, Place, Problem, Route};
+use super::{Access, Connecting, Place, Problem, Route, UpstreamTls};
 use crate::route::{HostPattern, Shape, conflicts};
+use crate::upstream::Scheme;
 
 /// Routes have names of their own.
 pub(super) fn check_names(check: &mut Check<'_>, routes: &[Route]) {
@@ -50,7 +51,12 @@ pub(super) fn check_conflicts(check: &mut Check<'_>, routes: &[Route]) {
 }
 
 /// What is allowed and yet rarely meant.
-pub(super) fn warn(check: &mut Check<'_>, routes: &[Route], issuers: &[Declared]) {
+pub(super) fn warn(
+    check: &mut Check<'_>,
+    routes: &[Route],
+    issuers: &[Declared],
+    common: &Connecting,
+) {
     let authority = |route: &Route| {
         let origin = route.to.value.origin();
         (origin.host.clone(), origin.port)
@@ -77,6 +83,7 @@ pub(super) fn warn(check: &mut Check<'_>, routes: &[Route], issuers: &[Declared]
         }
     }
     warn_of_exact_paths(check, routes);
+    warn_of_idle_tls(check, routes, &common.tls);
     warn_of_idle_issuers(check, routes, issuers);
 }
 
@@ -104,6 +111,23 @@ fn warn_of_exact_paths(check: &mut Check<'_>, routes: &[Route]) {
                 )),
             );
         }
+    }
+}
+
+/// Whoever says how upstreams are to be trusted believes that they are.
+fn warn_of_idle_tls(check: &mut Check<'_>, routes: &[Route], common: &UpstreamTls) {
+    let of_identity = common.identity.as_ref().map(|identity| &identity.cert);
+    let is_https = |route: &Route| route.to.value.origin().scheme == Scheme::Https;
+    if let Some(file) = common.ca.as_ref().or(of_identity)
+        && !routes.iter().any(is_https)
+    {
+        check.problems.push(
+            Problem::warning(
+                file.place.clone(),
+                "no route is https: upstreams are spoken to in the clear",
+            )
+            .help("write to = \"https://…\" in the routes"),
+        );
     }
 }
 

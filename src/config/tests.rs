@@ -98,7 +98,7 @@ fn with(from: &str, to: &str) -> String {
 fn the_good_file_has_no_problems_and_the_defaults() {
     let (config, problems) = read(GOOD);
     assert!(problems.is_empty(), "{problems:#?}");
-    assert_eq!(config.listen.public_port, 8443);
+    assert_eq!(config.listen.public_port, None);
     assert_eq!(
         config.certificates[0].cert.value,
         PathBuf::from("folder/certs/tls.crt")
@@ -249,6 +249,11 @@ fn what_is_allowed_but_rarely_meant_is_a_warning() {
             "[issuer.main]",
             "[issuer.idle]\niss=\"x\"\naud=\"y\"\nkeys=\"z\"\n[issuer.main]",
             "no route uses",
+        ),
+        (
+            "[issuer.main]",
+            "[upstream]\nca = \"ca.pem\"\n[issuer.main]",
+            "in the clear",
         ),
         (
             "[listen]",

@@ -305,10 +305,14 @@ async fn what_waits_for_a_restart_is_named_and_everything_else_is_applied() {
     let upstream = Upstream::start().await;
     let start = Start::with(&upstream).extra("[server]\nworkers = 1\n");
     let (process, steady) = Steady::beside(start, |start| Process::start(start, "info")).await;
+    let written = process.written();
+    let (_, http) = written.split_once("listener=\"http\" address=").unwrap();
+    let http = http.lines().next().unwrap().parse().unwrap();
     let file = process.folder().join("jotgate.toml");
     let text = fs::read_to_string(&file).unwrap();
     let text = text
         .replace("workers = 1", "workers = 3")
+        .replacen("https = \"127.0.0.1:0\"", "https = \"127.0.0.1:1\"", 1)
         .replace("path = \"/public/\"", "path = \"/open/\"");
     fs::write(&file, text).unwrap();
     let applied = process.wait_for("configuration applied");
@@ -318,7 +322,16 @@ async fn what_waits_for_a_restart_is_named_and_everything_else_is_applied() {
         "{applied}"
     );
     let restart = process.wait_for("need a restart");
-    assert!(restart.contains("[server] workers"), "{restart}");
+    assert!(
+        restart.contains("[listen] https, [server] workers"),
+        "{restart}"
+    );
+    let mut plain = H1::plain(http).await;
+    let answer = plain.get("/open/x", &[]).await;
+    assert_eq!(
+        answer.one("location").unwrap(),
+        "https://localhost:0/open/x"
+    );
     let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
     assert_eq!(connect.await.get("/open/x", &[]).await.status, 200);
     steady.was_unharmed(&process).await;

@@ -25,6 +25,9 @@ fn of_a_listener_are_told_what_they_should_be() {
         (https, "[]", "at least one address"),
         (http, https, "is taken twice"),
         (http, r#"":8443""#, "is taken twice"),
+        (http, r#""0.0.0.0:8443""#, "is taken twice"),
+        (https, r#"["0.0.0.0:443", "[::]:443"]"#, "is taken twice"),
+        (https, r#"["[::]:443", "192.0.2.1:443"]"#, "is taken twice"),
     ]);
     below(
         "[listen]",
