@@ -121,7 +121,13 @@ fn generate(args: &GenerateArgs, clock: &Clock, out: &mut dyn Write) -> Result<(
         .clone()
         .unwrap_or_else(|| default_kid(clock, &pair));
     let written = write_pair(&args.out, &kid, &pair)?;
-    report(&written, &kid, out).map_err(KeysError::Output)
+    report(&written, &kid, out).map_err(|error| {
+        // Whoever has not heard of it tries again, and should not find it there.
+        for half in [&written.private, &written.public] {
+            let _ = fs::remove_file(half);
+        }
+        KeysError::Output(error)
+    })
 }
 
 /// Writes a key pair as `private/KID.pem` (PKCS#8, for its owner only) and `public/KID.pem`
@@ -135,8 +141,9 @@ pub fn write_pair(folder: &Path, kid: &str, pair: &KeyPair) -> Result<WrittenPai
         private: folder.join("private").join(&file),
         public: folder.join("public").join(&file),
     };
-    make_folder(&folder.join("private"), 0o700)?;
+    // This one first: the folder of both is made like it, so that others get to the public half.
     make_folder(&folder.join("public"), 0o755)?;
+    make_folder(&folder.join("private"), 0o700)?;
     // Looked at first, so that the common mistake leaves no trace; `create_new` makes it safe.
     if let Some(existing) = [&written.private, &written.public]
         .into_iter()

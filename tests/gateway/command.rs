@@ -355,6 +355,18 @@ fn the_demo_prints_its_curls_and_cleans_up_after_itself() {
 }
 
 #[test]
+fn the_demo_ends_with_its_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Running::start(folder.path(), &["demo"], Listen::Stdout);
+    let line = demo.wait_for("folder ");
+    let made = line.split_whitespace().nth(1).unwrap().to_owned();
+    demo.wait_for("  (cd ");
+    demo.signal("HUP");
+    assert_eq!(demo.exit_code(), Some(0));
+    assert!(!Path::new(&made).exists(), "{made} is left behind");
+}
+
+#[test]
 fn the_demo_keeps_its_folder_where_it_is_told_and_takes_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let mut demo = Running::start(folder.path(), &["demo", "--dir", "kept"], Listen::Stdout);

@@ -100,7 +100,8 @@ impl DemoFolder {
             return Err(FolderError::NotEmpty(self.path.clone()));
         }
         DirBuilder::new()
-            .recursive(true)
+            // Where the system has its temporary files, or nowhere.
+            .recursive(!self.is_temporary)
             .mode(0o700)
             .create(&self.path)
             .map_err(unwritable)?;
@@ -178,6 +179,7 @@ impl Drop for DemoFolder {
     fn drop(&mut self) {
         if self.is_temporary
             && let Err(error) = fs::remove_dir_all(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the folder");
         }

@@ -12,12 +12,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::clock::Clock;
 use crate::control::Resolver;
 use crate::observe;
 use crate::server::{Inherited, StartError, Surroundings};
 
-use super::run::{self, LoadError, drain, serve_on};
+use super::run::{self, End, LoadError, drain, serve_on};
 use super::signals::Signals;
 use super::{UNUSABLE, fail};
 use folder::{DemoFolder, FolderError, Ports};
@@ -67,12 +69,14 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
         admin: port(&held[2])?,
         upstream: port(&echo)?,
     };
-    let folder = DemoFolder::make(args.dir.as_deref(), ports, &Clock::system())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
+        // Before the folder, which none of them should leave behind.
         let mut signals = Signals::new()?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let folder = DemoFolder::make(args.dir.as_deref(), ports, &Clock::system())?;
         tokio::task::spawn_local(upstream::serve(tokio::net::TcpListener::from_std(echo)?));
         let loaded = run::load(&folder.config())?;
         let surroundings = Surroundings {
@@ -83,7 +87,12 @@ fn demo(args: &DemoArgs) -> Result<(), DemoError> {
         drop(held);
         let (gateway, control) = run::start(&loaded, surroundings, Resolver::system())?;
         io::stdout().write_all(introduction(&folder, ports).as_bytes())?;
-        let end = serve_on(&gateway, &control, &mut signals, None).await;
+        let end = tokio::select! {
+            biased;
+            // Its terminal is closed. A gateway would look at its files; nobody needs a demo more.
+            _ = hangup.recv() => End::Stop(None),
+            end = serve_on(&gateway, &control, &mut signals, None) => end,
+        };
         drain(gateway, end, None, &mut signals).await;
         Ok(())
     })

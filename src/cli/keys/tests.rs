@@ -139,3 +139,39 @@ fn a_kid_is_a_sound_file_name() {
     );
     assert!(run(folder.path(), &["--kid", "2027-01_a.b"]).is_ok());
 }
+
+#[test]
+fn others_get_to_the_public_half_in_a_folder_that_was_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("new/keys");
+    let pair = crypto::generate(KeyKind::Ed25519).unwrap();
+    write_pair(&out, "k1", &pair).unwrap();
+    // Whatever umask there is, it leaves the owner's rights alone and makes these alike.
+    assert_eq!(mode(&out), mode(&out.join("public")));
+    assert_eq!(mode(&out.join("private")), 0o700);
+}
+
+#[test]
+fn a_pair_that_cannot_be_told_of_is_not_there() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let args = ["jotgate", "generate", "--out", out, "--kid", "k1"];
+    let program = Program::try_parse_from(args).unwrap();
+    let error = program
+        .command
+        .run(&Clock::system(), &mut Full)
+        .unwrap_err();
+    assert!(matches!(error, KeysError::Output(_)), "{error}");
+    for half in ["private", "public"] {
+        assert!(!folder.path().join(half).join("k1.pem").exists(), "{half}");
+    }
+}

@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value};
 
@@ -61,17 +61,23 @@ pub struct MintArgs {
     #[arg(long)]
     sub: Option<String>,
 
-    /// When it expires, from now on: 90s, 5m, 1h30m. May be negative, to make an expired one
+    /// When it expires, from now on: 90s, 5m, 1h30m, 2d. May be negative, to make an expired one
     #[arg(
         long,
         value_name = "DURATION",
         default_value = "1h",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = parse_duration
     )]
     expires_in: SignedDuration,
 
     /// When it becomes valid, from now on; may be negative. Default: no nbf claim
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        value_parser = parse_duration
+    )]
     not_before: Option<SignedDuration>,
 
     /// A further claim. The value is JSON, or else text as it stands. May be repeated
@@ -328,6 +334,13 @@ fn parse_algorithm(name: &str) -> Result<Algorithm, String> {
             Algorithm::ALL.map(Algorithm::name).join(", ")
         )
     })
+}
+
+/// A day is one of 24 hours.
+fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    text.parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .map_err(|_| "expected a duration such as 90s, 5m, 1h30m or 2d".to_owned())
 }
 
 fn parse_claim(text: &str) -> Result<(String, Value), String> {

@@ -79,11 +79,17 @@ pub(crate) fn list(folder: &Path) -> Result<Listing, Fault> {
 }
 
 /// The problem of a folder without key files; they may have been removed to come back.
-pub(super) fn no_key_files() -> Fault {
-    let hint = format!(
-        "put public keys there, as *.{}; `jotgate keys generate` makes a pair",
-        ENDINGS.join(" *.")
-    );
+pub(super) fn no_key_files(folder: &Path) -> Fault {
+    // Where `jotgate keys generate` puts its public half.
+    let below = folder.join("public");
+    let hint = if below.is_dir() {
+        format!("did you mean {}?", below.display())
+    } else {
+        format!(
+            "put public keys there, as *.{}; `jotgate keys generate` makes a pair",
+            ENDINGS.join(" *.")
+        )
+    };
     Fault::new("the folder holds no key files")
         .hint(hint)
         .unsettled()

@@ -128,7 +128,7 @@ impl Loaded {
             });
         }
         if listing.files.is_empty() {
-            return self.fail(index, folder, file::no_key_files());
+            return self.fail(index, folder, file::no_key_files(folder));
         }
         for file in listing.files {
             self.load_file(index, &file, None);

@@ -147,6 +147,7 @@ fn the_claims_are_those_that_were_asked_for() {
     };
     assert_eq!(claims(""), json!({"iat": NOW, "exp": NOW + 3600}));
     assert_eq!(claims("--expires-in|-5m")["exp"], NOW - 300);
+    assert_eq!(claims("--expires-in|1d12h")["exp"], NOW + 36 * 3600);
     assert_eq!(
         claims(
             "--iss|me|--aud|a|--sub|s|--expires-in|1h30m|--not-before=-10s|--claim|n=1|--claim|t=1x|--claim|e=|--claim|q=\"1\""
@@ -205,7 +206,14 @@ fn what_cannot_be_meant_is_refused() {
         ("--key|@/private.pem|--claim|=x", "name is empty"),
         ("--key|@/private.pem|--claim|x", "NAME=VALUE"),
         ("--key|@/private.pem|--claim|x=1|--claim|x=2", "given twice"),
-        ("--key|@/private.pem|--expires-in|soon", "expires-in"),
+        (
+            "--key|@/private.pem|--expires-in|soon",
+            "expected a duration such as",
+        ),
+        (
+            "--key|@/private.pem|--expires-in|1mo",
+            "expected a duration such as",
+        ),
         ("--key|@/private.pem|--expires-in|-1000000h", "exp would be"),
         ("--key|@/public.pem", "the private half signs"),
         ("--key|@/internal.key", "exactly one key"),

@@ -50,6 +50,17 @@ fn an_empty_folder_is_a_problem_that_says_what_to_put_there() {
 }
 
 #[test]
+fn the_folder_above_the_public_half_is_told_from_it() {
+    let folder = folder(&[]);
+    fs::create_dir(folder.path().join("public")).unwrap();
+    let text = problem(&load(folder.path()));
+    assert!(
+        text.contains("did you mean") && text.contains("public?"),
+        "{text}"
+    );
+}
+
+#[test]
 fn every_bad_file_of_every_source_is_reported() {
     let good = public_pem(&pair(KeyKind::P256));
     let folder = folder(&[
