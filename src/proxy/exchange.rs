@@ -215,12 +215,16 @@ impl Exchange {
         self.event.status = status.as_u16();
     }
 
-    /// Notes how that ended, and what passed either way.
-    pub(super) fn tunnelled(mut self: Box<Self>, end: End, received: u64, sent: u64) {
+    /// Notes how that ended.
+    pub(super) fn tunnelled(&mut self, end: End) {
         self.event.reason = end.label();
+        self.complete = true;
+    }
+
+    /// Notes what passed either way.
+    pub(super) fn passed(&mut self, received: u64, sent: u64) {
         self.event.bytes_out = sent;
         self.progress.add(received);
-        self.complete = true;
     }
 
     fn hand_over(mut self: Box<Self>, mut response: Response<Source>) -> Response<ResponseBody> {
@@ -260,8 +264,12 @@ impl Drop for Exchange {
             self.event.reason = match self.delivery.why_cut() {
                 Some(Cut::Stalled) => CLIENT_STALLED,
                 Some(Cut::TooOld) => STREAM_TOO_OLD,
+                None if self.worker.has_ended() => DRAINED,
                 None => CLIENT_CLOSED,
             };
+            if self.event.reason == DRAINED && self.event.status == CLIENT_CLOSED_REQUEST {
+                self.event.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+            }
         }
         self.downstream.ended(self.request_finished());
         self.downstream.deliveries.end(&self.delivery);
@@ -351,6 +359,7 @@ const REDIRECT: &str = "redirect";
 
 /// The reason of a request whose client went away before the end of the answer.
 const CLIENT_CLOSED: &str = "client_closed";
+const DRAINED: &str = End::Drained.label();
 
 /// The reason of an answer of which the client took nothing for too long.
 const CLIENT_STALLED: &str = "client_stalled";

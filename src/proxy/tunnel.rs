@@ -94,8 +94,8 @@ impl End {
 
 impl Tunnel {
     /// Lets it go: the client is not there any more.
-    pub(super) fn abandon(self) {
-        self.exchange.tunnelled(End::ClientGone, 0, 0);
+    pub(super) fn abandon(mut self) {
+        self.exchange.tunnelled(End::ClientGone);
     }
 
     /// Runs inside a stream of HTTP/2, until `draining` at the latest if it is a WebSocket's.
@@ -109,7 +109,7 @@ impl Tunnel {
             }
             Err(error) => {
                 debug!(%error, "the client went away before it could switch");
-                self.exchange.tunnelled(End::ClientGone, 0, 0);
+                self.exchange.tunnelled(End::ClientGone);
             }
         }
     }
@@ -126,27 +126,41 @@ impl Tunnel {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let passed = Passed::nothing();
         let tunnel = *self;
-        let _counted = tunnel
-            .exchange
-            .worker()
-            .metrics()
-            .enter(ConnectionState::Tunnel);
+        let mut carrying = Carrying {
+            exchange: tunnel.exchange,
+            passed: Passed::nothing(),
+        };
+        let metrics = carrying.exchange.worker().metrics();
+        let _counted = metrics.enter(ConnectionState::Tunnel);
         let switched = tunnel.upstream.await.ok();
         let (end, client) = match switched.and_then(|upstream| tunnel.lease.switched(upstream)) {
             Some((stream, first, grant)) => {
                 let client = (unread.into(), client);
                 let upstream = (Portion::uncounted(first, grant), stream);
-                let carried = tunnel.limits.carry(client, upstream, &passed, draining);
+                let carried = tunnel
+                    .limits
+                    .carry(client, upstream, &carrying.passed, draining);
                 carried.await
             }
             None => (End::UpstreamGone, client),
         };
         drop(tunnel.lease);
-        let (received, sent) = passed.bytes();
-        tunnel.exchange.tunnelled(end, received, sent);
+        carrying.exchange.tunnelled(end);
         client
+    }
+}
+
+/// A tunnel under way. What has passed is told of however it ends, and if it is dropped.
+struct Carrying {
+    exchange: Box<Exchange>,
+    passed: Passed,
+}
+
+impl Drop for Carrying {
+    fn drop(&mut self) {
+        let (received, sent) = self.passed.bytes();
+        self.exchange.passed(received, sent);
     }
 }
 

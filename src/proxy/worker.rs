@@ -1,6 +1,6 @@
 //! What one worker owns. Nothing in here is shared with another.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub struct Worker {
     access_lines: Rc<AccessLines>,
     requests: WorkerMetrics,
     metrics: Arc<Metrics>,
+    ended: Cell<bool>,
 }
 
 impl Worker {
@@ -44,7 +45,17 @@ impl Worker {
             access_lines: AccessLines::new(access_log),
             requests: metrics.worker(),
             metrics,
+            ended: Cell::new(false),
         })
+    }
+
+    /// The drain is over: what is still under way dies now, and nobody else is to blame.
+    pub fn end(&self) {
+        self.ended.set(true);
+    }
+
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// What the configuration says now.

@@ -36,6 +36,14 @@ pub(super) enum Request {
 }
 
 impl Answer {
+    /// What is still under way dies now.
+    pub(super) fn end(&self) {
+        match self {
+            Self::Forward(worker) | Self::Redirect(worker) => worker.end(),
+            Self::Admin(_) => {}
+        }
+    }
+
     /// Takes a request in. What is not done here may never be: a client that goes away at once
     /// leaves no time for more.
     pub(super) fn receive(

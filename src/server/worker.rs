@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::accept::{Guests, accept_all};
 use super::answer::Answer;
@@ -61,6 +61,10 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
     let setting = Rc::new(setting);
     let view = Rc::new(View::of(&setting.live));
     let open = Rc::new(OpenConnections::default());
+    let answers: Vec<_> = services
+        .iter()
+        .map(|service| service.answer.clone())
+        .collect();
     for service in services {
         let socket = TcpListener::from_std(service.socket)?;
         let gate = Gate {
@@ -84,11 +88,13 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
     tokio::select! {
         drained = timeout(view.now().drain, open.none_left()) => {
             if drained.is_err() {
-                debug!(open = open.count.get(), "drain is over, closing what is left");
+                let open = open.count.get();
+                warn!(open, "[server] drain is over, closing what is left");
             }
         }
         () = phase.reached(Phase::Ended) => {}
     }
+    answers.iter().for_each(Answer::end);
     Ok(())
 }
 

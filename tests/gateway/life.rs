@@ -360,7 +360,11 @@ async fn p9_a_drain_ends_when_its_time_is_over() {
     ended(&mut gateway).await;
     assert!(client.is_closed().await);
     assert!(upstream.is_closed().await);
-    assert_eq!(gateway.event().await["reason"], "client_closed");
+    let event = gateway.event().await;
+    assert_eq!(
+        (&event["reason"], &event["status"]),
+        (&"drained".into(), &503.into())
+    );
 }
 
 #[tokio::test]

@@ -378,6 +378,40 @@ async fn p9_the_drain_says_goodbye_to_a_websocket_and_lets_it_answer() {
 }
 
 #[tokio::test]
+async fn p9_of_a_tunnel_that_the_end_of_the_drain_cuts_off_is_told_what_has_passed() {
+    let upstream = Stage::open().await;
+    let mut gateway = start(&upstream.url())
+        .extra("[server]\ndrain = \"200ms\"\n")
+        .start();
+    let mut client = gateway.h1().await;
+    client
+        .send(
+            "GET /open/x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        )
+        .await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    line.send(agreed).await;
+    assert_eq!(client.head_answer().await.status, 101);
+    client.send("question").await;
+    line.bytes(8).await;
+    line.send("answer").await;
+    client.bytes(6).await;
+    gateway.gateway.drain();
+    timeout(PATIENCE, gateway.gateway.ended()).await.unwrap();
+    let event = gateway.event().await;
+    assert_eq!(
+        (&event["reason"], &event["status"]),
+        (&"drained".into(), &101.into())
+    );
+    assert_eq!(
+        (&event["bytes_in"], &event["bytes_out"]),
+        (&8.into(), &6.into())
+    );
+}
+
+#[tokio::test]
 async fn a_goodbye_waits_for_the_end_of_the_frame_under_way() {
     let upstream = Stage::open().await;
     let gateway = start(&upstream.url()).start();
