@@ -12,7 +12,7 @@ use super::names::nearest;
 use super::routes::{check_conflicts, check_names, warn};
 use super::{Access, Connecting, HostHeader, Located, Problem, Route, defaults};
 use crate::route::{HostPattern, PathPattern};
-use crate::upstream::{Scheme, TargetUrl};
+use crate::upstream::{Scheme, TargetUrl, TargetUrlError};
 
 pub(super) fn read_all(
     check: &mut Check<'_>,
@@ -161,9 +161,11 @@ fn target(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<TargetUr
             place: item.place(),
         })
         .map_err(|error| {
-            check
-                .problems
-                .push(item.problem(format!("\"{text}\": {error}")))
+            // The log of a running gateway repeats what is said of a file.
+            let is_secret = error == TargetUrlError::UserInfo;
+            let shown = if is_secret { "…" } else { text };
+            let problem = item.problem(format!("\"{shown}\": {error}"));
+            check.problems.push(problem);
         })
         .ok()
 }

@@ -28,6 +28,8 @@ pub(super) struct Watch {
     word: Arc<Mutex<Word>>,
     /// What is watched, and what stood there when it began to be.
     watched: BTreeMap<PathBuf, Inode>,
+    /// Whether the system had no more watches to give, and that was told.
+    is_exhausted: bool,
 }
 
 /// A device and a number on it.
@@ -56,6 +58,7 @@ impl Watch {
                 .ok(),
             word,
             watched: BTreeMap::new(),
+            is_exhausted: false,
         };
         watch.turn_to(inputs);
         watch
@@ -82,16 +85,21 @@ impl Watch {
 
     /// Watches what there is to be watched at this moment, and says whether some of that is new.
     fn step_to(&mut self, inputs: &Inputs) -> bool {
-        let Some(watcher) = &mut self.watcher else {
-            return false;
-        };
-        let mut has_new = false;
         let entries = Entries::of(inputs);
         let wanted = entries.inodes();
         let mut word = self.word.lock().unwrap_or_else(PoisonError::into_inner);
         word.entries = entries;
         let gone = std::mem::take(&mut word.gone);
         drop(word);
+        self.let_go(&wanted, &gone);
+        self.watch_more(wanted)
+    }
+
+    /// Ends the watches over what is not wanted any more, or has been replaced.
+    fn let_go(&mut self, wanted: &BTreeMap<PathBuf, Inode>, gone: &BTreeSet<PathBuf>) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         let mut unwatched = BTreeSet::new();
         self.watched.retain(|path, inode| {
             let is_same = wanted.get(path) == Some(inode) && !gone.contains(path);
@@ -109,7 +117,14 @@ impl Watch {
                 .is_some_and(|folder| unwatched.contains(folder))
         };
         word.being_written.retain(|file, _| !has_gone(file));
-        drop(word);
+    }
+
+    /// Begins those that are missing, and says whether there are any.
+    fn watch_more(&mut self, wanted: BTreeMap<PathBuf, Inode>) -> bool {
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        let (mut has_new, mut is_exhausted) = (false, false);
         for (path, inode) in wanted {
             if self.watched.contains_key(&path) {
                 continue;
@@ -119,14 +134,19 @@ impl Watch {
                     self.watched.insert(path, inode);
                     has_new = true;
                 }
-                Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => warn!(
-                    path = %path.display(),
-                    "no word of changes there, it is looked at every [reload] poll: \
-                     fs.inotify.max_user_watches are used up"
-                ),
+                Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => {
+                    is_exhausted = true;
+                }
                 Err(error) => debug!(path = %path.display(), %error, "no word of changes there"),
             }
         }
+        if is_exhausted && !self.is_exhausted {
+            warn!(
+                "no word of some changes, files are looked at every [reload] poll: \
+                 fs.inotify.max_user_watches are used up"
+            );
+        }
+        self.is_exhausted = is_exhausted;
         has_new
     }
 }

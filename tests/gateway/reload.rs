@@ -338,6 +338,27 @@ async fn what_waits_for_a_restart_is_named_and_everything_else_is_applied() {
 }
 
 #[tokio::test]
+async fn used_up_watches_are_told_once_and_changes_are_found_all_the_same() {
+    let upstream = Upstream::start().await;
+    let start = Start::with(&upstream).extra("[reload]\npoll = \"1s\"\n");
+    let Some(process) = Process::start_with_few_watches(start, 3) else {
+        return;
+    };
+    let file = process.folder().join("jotgate.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    for (number, path) in [(2, "/second/"), (3, "/third/")] {
+        fs::write(&file, text.replace("/public/", path)).unwrap();
+        let applied = process.wait_for("configuration applied");
+        assert!(
+            applied.contains(&format!("generation={number}")),
+            "{applied}"
+        );
+    }
+    let written = process.written();
+    assert_eq!(written.matches("max_user_watches").count(), 1, "{written}");
+}
+
+#[tokio::test]
 async fn a_reload_that_fails_says_what_is_wrong_and_where() {
     let upstream = Upstream::start().await;
     let (process, steady) = Steady::beside(Start::with(&upstream), |start| {

@@ -111,6 +111,21 @@ impl Process {
         Some((process, seen))
     }
 
+    /// And with so many watches over files as the system lets it have. `None` where that cannot be
+    /// told to the system.
+    pub fn start_with_few_watches(start: Start, count: u32) -> Option<Self> {
+        let script = format!("echo {count} >/proc/sys/user/max_inotify_watches; exec \"$@\"");
+        let arguments = ["--map-root-user", "sh", "-ec", &script, "sh"];
+        let mut alone = Command::new("unshare");
+        let alone = alone.args(arguments).arg("true").output();
+        if !alone.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.args(arguments).arg(JOTGATE);
+        Some(Self::spawn(command, start, "info", Stdio::piped()))
+    }
+
     /// And with a journal behind standard error, as far as it is told.
     pub fn start_with_journal(start: Start) -> Self {
         let mut command = Command::new("sh");
