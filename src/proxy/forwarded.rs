@@ -73,11 +73,16 @@ impl Origin {
     /// on as the client sent it. Which one is not known here, so neither can be preferred: that
     /// would let the client write the other. If both are there and do not name the same client,
     /// nothing of what the peer says is believed. Then the peer itself counts as the client,
-    /// which is true as far as it goes, and the one answer that names nobody else.
+    /// which is true as far as it goes, and the one answer that names nobody else. A client can
+    /// name itself, though, so the scheme and the host have to be said both ways as well.
     pub(super) fn claimed(peer: IpAddr, claims: &Claims<'_>, trusted: &TrustedProxies) -> Self {
         let listed = walk(&claims.listed, listed_hops, trusted);
         let described = walk(&claims.described, described_hops, trusted);
         let mut origin = Self::observed(peer);
+        let ways = Ways {
+            listed: listed.is_some(),
+            described: described.is_some(),
+        };
         let client = |hops: &[Hop]| hops.first().map(|hop| hop.address);
         let hops = match (listed, &described) {
             (Some(listed), Some(described)) if client(&listed) != client(described) => {
@@ -90,8 +95,8 @@ impl Origin {
         let first = described.unwrap_or_default().into_iter().next();
         let (scheme, host) = first.map_or((None, None), |hop| (hop.scheme, hop.host));
         let said = |lines| only(lines).and_then(|line| line.to_str().ok());
-        origin.scheme = agreed(said(&claims.scheme).and_then(scheme_of), scheme);
-        origin.host = agreed(said(&claims.host).and_then(host_of), host);
+        origin.scheme = ways.agreed(said(&claims.scheme).and_then(scheme_of), scheme);
+        origin.host = ways.agreed(said(&claims.host).and_then(host_of), host);
         origin.hops = hops.into_iter().map(|hop| hop.address).collect();
         origin
     }
@@ -329,11 +334,22 @@ fn only<'h>(lines: &GetAll<'h, HeaderValue>) -> Option<&'h HeaderValue> {
     lines.next().is_none().then_some(line)
 }
 
-/// What two places say, if they do not contradict each other.
-fn agreed<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<T> {
-    match (one, other) {
-        (Some(one), Some(other)) => (one == other).then_some(one),
-        (one, other) => one.or(other),
+/// Which of the two ways to say where a request came from are used.
+#[derive(Clone, Copy)]
+struct Ways {
+    listed: bool,
+    described: bool,
+}
+
+impl Ways {
+    /// What is said in a field of its own and in an element, if neither contradicts the other, be it
+    /// by its silence.
+    fn agreed<T: PartialEq>(self, field: Option<T>, element: Option<T>) -> Option<T> {
+        match (field, element) {
+            (Some(field), Some(element)) => (field == element).then_some(field),
+            (field, None) => field.filter(|_| !self.described),
+            (None, element) => element.filter(|_| !self.listed),
+        }
     }
 }
 

@@ -149,7 +149,10 @@ fn f10_two_fields_that_contradict_each_other_say_nothing() {
         );
     }
     // The same client by another way is no contradiction, and the list tells the way.
-    let origin = both("192.0.2.7, 10.0.0.3", "for=192.0.2.7, for=10.0.0.2");
+    let origin = both(
+        "192.0.2.7, 10.0.0.3",
+        "for=192.0.2.7;proto=http, for=10.0.0.2",
+    );
     assert_eq!(origin.list(), "192.0.2.7, 10.0.0.3, 10.0.0.1");
     assert_eq!(origin.scheme(), "http");
 }
@@ -204,6 +207,34 @@ fn f10_scheme_and_host_are_those_that_the_first_trusted_proxy_saw() {
             ],
             "https",
             "own.test",
+        ),
+        // A client that names itself the other way than the proxy does.
+        (
+            &[
+                (LIST, "192.0.2.7"),
+                (DESCRIPTION, "for=192.0.2.7;host=evil.test;proto=http"),
+            ],
+            "https",
+            "own.test",
+        ),
+        (
+            &[
+                ("host", "evil.test"),
+                ("scheme", "http"),
+                (DESCRIPTION, "for=192.0.2.7"),
+            ],
+            "https",
+            "own.test",
+        ),
+        (
+            &[
+                (LIST, "192.0.2.7"),
+                ("host", "a.test"),
+                ("scheme", "http"),
+                (DESCRIPTION, "for=192.0.2.7;host=a.test;proto=http"),
+            ],
+            "http",
+            "a.test",
         ),
     ] {
         let bytes: Vec<_> = lines
@@ -331,7 +362,12 @@ proptest! {
         // As a trusted proxy behind us would read it.
         let (list, own) = (told.list(), HeaderValue::from_static("own.test"));
         let description = told.description(&own);
-        let again = origin(&[(LIST, list.as_bytes()), (DESCRIPTION, description.as_bytes())]);
+        let again = origin(&[
+            (LIST, list.as_bytes()),
+            (DESCRIPTION, description.as_bytes()),
+            ("scheme", told.scheme().as_bytes()),
+            ("host", told.host(&own).as_bytes()),
+        ]);
         prop_assert_eq!(again.client(), told.client());
         prop_assert_eq!(again.scheme(), told.scheme());
         prop_assert_eq!(again.host(&own), told.host(&own));
