@@ -29,6 +29,7 @@ pub struct Metrics {
     registry: Registry,
     requests: RequestTable,
     connections_open: Family<OneLabel, Gauge>,
+    connections_limit: Gauge,
     connection_states: Family<OneLabel, Gauge>,
     connections: Family<OneLabel, Counter>,
     turned_away: Family<OneLabel, Counter>,
@@ -53,6 +54,7 @@ impl Metrics {
             registry: Registry::with_prefix("jotgate"),
             requests: RequestTable::new(whose),
             connections_open: Family::default(),
+            connections_limit: Gauge::default(),
             connection_states: Family::default(),
             connections: Family::default(),
             turned_away: Family::default(),
@@ -89,6 +91,12 @@ impl Metrics {
         let label = [("listener", listener.label())];
         self.connections.get_or_create(&label).inc();
         OpenConnection::counted_by(&self.connections_open.get_or_create_owned(&label))
+    }
+
+    /// Tells for how many connections from clients there is room.
+    pub fn limit_connections(&self, most: usize) {
+        self.connections_limit
+            .set(i64::try_from(most).unwrap_or(i64::MAX));
     }
 
     /// Counts a connection as being in this state for as long as the guard lives.
@@ -211,6 +219,11 @@ impl Metrics {
             "connections_open",
             "Open connections",
             self.connections_open.clone(),
+        );
+        table.register(
+            "connections_limit",
+            "Connections to https and http that have room",
+            self.connections_limit.clone(),
         );
         table.register(
             "connections_in_state",

@@ -146,6 +146,7 @@ impl Gateway {
         let upstream_sockets = Arc::new(Slots::new(room.upstreams, room.upstreams));
         let surplus = Surplus::of(memory.surplus());
         let crowd = Crowd::new(room.clients);
+        metrics.limit_connections(room.clients);
         // Each has its share: what one has verified, the others do not know.
         let token_cache = config.server.token_cache / config.server.worker_count();
         for (number, sockets) in sockets.workers.into_iter().enumerate() {

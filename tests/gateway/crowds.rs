@@ -228,8 +228,10 @@ async fn p19_more_clients_than_file_descriptors_leave_room_for_upstreams_and_the
         works(&mut client).await;
         crowd.push(client);
     }
-    let answer = H1::plain(process.admin).await.get("/readyz", &[]).await;
-    assert_eq!(answer.status, 200);
+    let mut operator = H1::plain(process.admin).await;
+    assert_eq!(operator.get("/readyz", &[]).await.status, 200);
+    let text = operator.get("/metrics", &[]).await.text();
+    assert!(text.contains("jotgate_connections_limit 96\n"), "{text}");
     let written = process.end();
     let warnings = written
         .lines()
