@@ -18,8 +18,8 @@
 //! everything that a request needs, [`control`] keeps that what the files say, [`trust`] knows
 //! whose word about a client is believed, [`via`] who we are to others, [`observe`] tells what
 //! happened, [`admin`] answers the operator, [`cli`] puts it all together, [`clock`], [`crypto`]
-//! and [`json`] are what their names say, [`pieces`] says how much hyper reads at once, and `socket`
-//! how it writes.
+//! and [`json`] are what their names say, `pem_text` finds blocks that readers of PEM would pass
+//! over, [`pieces`] says how much hyper reads at once, and `socket` how it writes.
 
 pub mod admin;
 mod base64url;
@@ -31,6 +31,7 @@ pub mod crypto;
 pub mod json;
 pub mod keys;
 pub mod observe;
+mod pem_text;
 pub mod pieces;
 pub mod policy;
 pub mod proxy;

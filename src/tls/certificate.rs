@@ -14,6 +14,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::clock::NumericDate;
 use crate::crypto;
+use crate::pem_text;
 
 /// A chain and a key that fit each other, and what the leaf says of itself.
 #[derive(Debug)]
@@ -167,7 +168,8 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
         .map_err(|error| malformed(path, &explain(&error, "private key")))
 }
 
-/// Reads a regular file of bounded size: a FIFO would block for ever, a disk would not fit.
+/// Reads a PEM file of which no block would be lost. It must be a regular file of bounded size: a
+/// FIFO would block for ever, a disk would not fit.
 ///
 /// # Errors
 /// [`CertificateError`], naming the file.
@@ -193,7 +195,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     if bytes.is_empty() {
         return Err(malformed(path, EMPTY));
     }
-    Ok(bytes)
+    let text = pem_text::without_mark(&bytes);
+    pem_text::check(text).map_err(|lost| malformed(path, &lost.to_string()))?;
+    Ok(text.to_vec())
 }
 
 fn explain(error: &pem::Error, wanted: &str) -> String {

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::harness::{H1, PATIENCE, Signer, Start, TestGateway, Upstream};
+use crate::harness::{Authority, H1, PATIENCE, Signer, Start, TestGateway, Upstream};
 
 type Versions = &'static [&'static SupportedProtocolVersion];
 
@@ -567,6 +567,59 @@ fn t127_a_key_that_has_lost_its_line_breaks_is_refused_and_never_echoed() {
         std::fs::write(&path, whole).unwrap();
     }
     assert!(run::load(&start.write()).is_ok());
+}
+
+/// A chain of two, and the key of the first.
+fn chain() -> (String, String, String) {
+    let authority = Authority::new();
+    let (leaf, key) = authority.leaf(&["localhost"]);
+    (leaf, authority.pem().to_owned(), key)
+}
+
+#[test]
+fn t127_a_chain_that_is_short_of_a_certificate_for_a_line_break_is_refused_with_the_line() {
+    let (leaf, authority, key) = chain();
+    let lines = leaf.lines().count();
+    let on_one_line = authority.replace(['\r', '\n'], "");
+    for (chain, line) in [
+        (format!("{}{authority}", leaf.trim_end()), lines),
+        (format!("{leaf}issuer: {authority}"), lines + 1),
+        (format!("{leaf}\n  {authority}"), lines + 2),
+        (format!("  {leaf}{authority}"), 1),
+        (format!("{leaf}{on_one_line}\n{authority}"), lines + 1),
+    ] {
+        let start = unused()
+            .file("certs/tls.crt", &chain)
+            .file("certs/tls.key", &key);
+        let error = refusal(&start);
+        let place = format!("certs/tls.crt: line {line}: ");
+        assert!(error.contains(&place), "{error}\n{chain}");
+        assert!(error.contains("line break"), "{error}");
+    }
+    let start = unused()
+        .file("certs/tls.crt", &leaf)
+        .file("certs/tls.key", format!("mine {key}"));
+    let error = refusal(&start);
+    assert!(error.contains("certs/tls.key: line 1: "), "{error}");
+}
+
+#[tokio::test]
+async fn t127_a_byte_order_mark_and_text_around_blocks_are_no_part_of_a_chain() {
+    let (leaf, authority, key) = chain();
+    let mark = '\u{feff}';
+    let gateway = unused()
+        .file(
+            "certs/tls.crt",
+            format!("{mark}{leaf}\nSubject: the authority\n{authority}# the end"),
+        )
+        .file("certs/tls.key", format!("{mark}{key}"))
+        .start();
+    let mut config = client(&gateway, BOTH);
+    config
+        .dangerous()
+        .set_certificate_verifier(Arc::new(Lenient));
+    let stream = connect(&gateway, config, "localhost").await.unwrap();
+    assert_eq!(stream.get_ref().1.peer_certificates().unwrap().len(), 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jotgate::cli::run;
 use jotgate::control::Resolver;
 use tokio::sync::{Barrier, watch};
 use tokio::time::timeout;
@@ -45,6 +46,25 @@ async fn an_upstream_over_tls_is_believed_if_its_authority_is() {
     assert_eq!(received.len(), 3);
     assert_eq!(received[0].one("host"), Some("localhost"), "the client's");
     assert_eq!(front.handshakes(), 1, "the connection is kept");
+}
+
+#[test]
+fn authorities_that_are_glued_together_are_refused_with_the_line() {
+    jotgate::crypto::install();
+    let [one, other] = [Authority::new(), Authority::new()].map(|one| one.pem().to_owned());
+    let load = |ca: String| {
+        let start = Start::routes(&route("https://localhost:1", ""))
+            .extra("[upstream]\nca = \"ca.pem\"\n")
+            .file("ca.pem", ca);
+        run::load(&start.write())
+    };
+    let line = one.lines().count();
+    let error = match load(format!("{}{other}", one.trim_end())) {
+        Ok(_) => panic!("it loaded"),
+        Err(error) => error.to_string(),
+    };
+    assert!(error.contains(&format!("ca.pem: line {line}: ")), "{error}");
+    assert!(load(format!("\u{feff}{one}{other}")).is_ok());
 }
 
 #[tokio::test]

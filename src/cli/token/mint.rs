@@ -15,6 +15,7 @@ use crate::crypto::{self, PrivateKeyFamily};
 use crate::json;
 use crate::keys::Algorithm;
 use crate::keys::source::{SecretEncoding, decode_secret, pem, read_file};
+use crate::pem_text;
 
 /// `jotgate token mint`.
 #[derive(Debug, clap::Args)]
@@ -257,7 +258,7 @@ impl SigningKey {
 
     fn from_pem_file(path: &Path) -> Result<Self, MintError> {
         let bytes = read_file(path).map_err(|fault| key_file(path, fault.message))?;
-        let block = match <[_; 1]>::try_from(pem::blocks(&bytes)) {
+        let block = match <[_; 1]>::try_from(pem::blocks(pem_text::without_mark(&bytes))) {
             Ok([block]) => block,
             Err(_) => {
                 return Err(key_file(

@@ -19,6 +19,7 @@ use super::MAX_KID_BYTES;
 use super::key::{Key, Origin, Place};
 use super::material::Unfit;
 use super::set::{KeySet, TRIED_WITHOUT_KID};
+use crate::pem_text;
 
 pub(crate) use file::{is_key_file_name, list as list_key_files, read as read_file};
 pub(crate) use secret::decode as decode_secret;
@@ -289,6 +290,7 @@ impl Contents {
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Contents {
+    let bytes = pem_text::without_mark(bytes);
     let start = bytes.trim_ascii_start();
     if start.is_empty() {
         Contents::refused(Fault::new("the file is empty").unsettled())

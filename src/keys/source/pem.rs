@@ -13,6 +13,7 @@ use crate::clock::NumericDate;
 use crate::keys::algorithm::AlgorithmSet;
 use crate::keys::key::{Key, Origin, Place};
 use crate::keys::material::Material;
+use crate::pem_text;
 
 /// One block: its label, the line it begins on, and what it holds.
 pub(crate) struct Block<'a> {
@@ -97,10 +98,13 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> String {
 
 pub(super) fn parse(bytes: &[u8], path: &Path) -> Contents {
     let mut contents = Contents::default();
+    if let Err(lost) = pem_text::check(bytes) {
+        return Contents::refused(Fault::new(lost.to_string()));
+    }
     let blocks = blocks(bytes);
-    if blocks.is_empty() {
+    if blocks.len() < pem_text::begun(bytes) {
         let fault =
-            Fault::new("no complete PEM line \"-----BEGIN …-----\" stands at the start of a line");
+            Fault::new("a line that begins with -----BEGIN is no whole \"-----BEGIN …-----\"");
         let last = bytes.rsplit(|byte| *byte == b'\n').next();
         let is_cut = last.is_some_and(|line| line.starts_with(BEGIN.as_bytes()));
         return Contents::refused(if is_cut { fault.unsettled() } else { fault });

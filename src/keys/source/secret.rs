@@ -10,6 +10,7 @@ use base64::{DecodeError, Engine};
 use super::{Fault, Loaded, der, file, pem, undecodable};
 use crate::keys::key::{Key, Origin, Place};
 use crate::keys::material::Unfit;
+use crate::pem_text;
 
 /// How a secret file spells the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +93,15 @@ fn public_format(bytes: &[u8]) -> Option<&'static str> {
         Some("a PEM file")
     } else if der::public_key(bytes).is_ok() || der::certificate(bytes).is_ok() {
         Some("a public key in DER")
-    } else if serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes).is_ok() {
+    } else if is_json(pem_text::without_mark(bytes)) {
         Some("a JSON document")
     } else {
         None
     }
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes).is_ok()
 }
 
 const OTHERS: u32 = 0o007;

@@ -177,6 +177,14 @@ fn the_kid_is_the_files_name_unless_told_otherwise() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_private_key_is_skipped() {
+    let folder = keys(KeyKind::P256);
+    let key = std::fs::read_to_string(folder.path().join("private.pem")).unwrap();
+    std::fs::write(folder.path().join("marked.pem"), format!("\u{feff}{key}")).unwrap();
+    run(&folder, "--key|@/marked.pem").unwrap();
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     let folder = keys(KeyKind::P256);
     std::fs::write(

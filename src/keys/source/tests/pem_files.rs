@@ -126,11 +126,42 @@ fn what_is_not_a_public_key_is_refused_with_the_reason() {
         ),
         (mismatched, "does not end with its END line"),
         (junk, "is not base64"),
-        (b"  x -----BEGIN ".to_vec(), "no complete PEM line"),
+        (
+            b"  x -----BEGIN ".to_vec(),
+            "does not stand on a line of its own",
+        ),
+        (b"-----BEGIN PUBLIC".to_vec(), "is no whole"),
     ] {
         let loaded = load_bytes(&bytes);
         assert!(problem(&loaded).contains(reason), "{}", problem(&loaded));
         assert!(loaded.set.is_empty());
+    }
+}
+
+#[test]
+fn a_key_that_is_glued_to_something_is_not_passed_over() {
+    let [one, other] = [KeyKind::P256, KeyKind::Ed25519].map(|kind| public_pem(&pair(kind)));
+    let on_one_line = other.replace('\n', "");
+    for (text, reason) in [
+        (format!("{}{other}", one.trim_end()), "line 4: a -----BEGIN"),
+        (format!("{one}the next: {other}"), "line 5: a -----BEGIN"),
+        (format!("{one}\n\t{other}"), "line 6: a -----BEGIN"),
+        (format!("{on_one_line}\n{one}"), "line 1: the PEM block"),
+        (format!("{one}{on_one_line}"), "is no whole"),
+        (format!("{one}# by CR\r{other}"), "is no whole"),
+    ] {
+        let loaded = load_bytes(&text);
+        assert!(problem(&loaded).contains(reason), "{}", problem(&loaded));
+        assert!(loaded.set.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_before_pem_and_json_is_skipped() {
+    let key = pair(KeyKind::P256);
+    for text in [public_pem(&key), jwk(&key).to_string()] {
+        let set = sound(load_bytes(format!("\u{feff}{text}")));
+        assert_eq!(kids(&set), [Some("key")]);
     }
 }
 

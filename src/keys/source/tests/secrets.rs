@@ -73,6 +73,7 @@ fn a_public_key_is_not_a_secret() {
         public_pem(&key).trim_end().as_bytes().to_vec(),
         key.public_spki_der.clone(),
         jwk(&key).to_string().into_bytes(),
+        format!("\u{feff}{}", jwk(&key)).into_bytes(),
         private.into_bytes(),
     ] {
         assert!(problem(&raw(bytes)).contains("not a secret"));
