@@ -99,7 +99,7 @@ impl Certificate {
         key: &Path,
         provider: &CryptoProvider,
     ) -> Result<Self, CertificateError> {
-        let chain = read_chain(cert)?;
+        let chain = certificates_in(cert, &read(cert)?)?;
         let leaf = chain
             .first()
             .cloned()
@@ -147,8 +147,15 @@ impl Certificate {
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    CertificateDer::pem_slice_iter(&read(path)?)
+/// The certificates in the PEM file at `path`, which holds `text`. There may be none.
+///
+/// # Errors
+/// [`CertificateError::Malformed`]; if it is cut short, that is not settled yet.
+pub(crate) fn certificates_in(
+    path: &Path,
+    text: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    CertificateDer::pem_slice_iter(text)
         .collect::<Result<_, _>>()
         .map_err(|error| malformed(path, &explain(&error, "certificate")))
 }
@@ -210,7 +217,7 @@ fn explain(error: &pem::Error, wanted: &str) -> String {
 
 /// What is wrong with a PEM file. Never in the library's own words: those quote the line, and that
 /// may be a private key which has lost its line breaks.
-pub(crate) const fn broken_pem(error: &pem::Error) -> &'static str {
+const fn broken_pem(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => CUT_SHORT,
         pem::Error::IllegalSectionStart { .. } => CUT_LINE,

@@ -7,7 +7,7 @@ mod handshake;
 mod stream;
 
 pub use certificate::{Certificate, CertificateError};
-pub(crate) use certificate::{broken_pem, read};
+pub(crate) use certificate::{certificates_in, read};
 pub use certificates::Certificates;
 pub use config::MinVersion;
 pub use handshake::{Acceptor, Established, HandshakeError, Protocol};

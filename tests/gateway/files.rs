@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jotgate::crypto::KeyKind;
 
-use crate::harness::{Draft, H1, Process, Signer, Start, Steady, Upstream};
+use crate::harness::{Authority, Draft, H1, Process, Signer, Start, Steady, Upstream};
 use crate::reload::{ask, comes_to, second, token, told};
 
 /// Swaps the contents of a mounted Secret, as Kubernetes does it: a new folder, a new link to it
@@ -111,10 +111,17 @@ async fn p5_a_folder_may_be_made_anew_or_moved_away_and_back_again_and_again() {
 #[tokio::test]
 async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
     let upstream = Upstream::start().await;
-    let (gateway, steady) = Steady::beside(Start::with(&upstream), Start::start).await;
+    let authorities = [Authority::new(), Authority::new()].map(|one| one.pem().to_owned());
+    let start = Start::with(&upstream)
+        .file("ca.pem", &authorities[0])
+        .extra("[[route]]\npath = \"/tls/\"\nto = \"https://127.0.0.1:1\"\nauth = \"public\"\n")
+        .extra("upstream = { ca = \"ca.pem\" }\n");
+    let (gateway, steady) = Steady::beside(start, Start::start).await;
     let folder = gateway.folder();
     let mut client = gateway.h1().await;
     let (old, new) = (token(Signer::rsa(), "main"), token(second(), "main"));
+    let ca = authorities[1].clone();
+    let more = authorities.concat();
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
     let config = read("jotgate.toml") + "[log]\nsubject = true\n\n";
     let key = second().public_pem();
@@ -134,6 +141,8 @@ async fn p5_a_file_may_be_written_in_two_halves_far_apart() {
         ("certs/tls.crt", &again, inside(&again, "-----END")),
         ("certs/tls.key", &tls_key, tls_key.len() / 2),
         ("keys/more.jwks", &jwks, jwks.len() / 2),
+        ("ca.pem", &ca, ca.len() / 2),
+        ("ca.pem", &more, inside(&more, "-----BEGIN CERTIFICATE--")),
     ];
     let (mut pending, mut generation) = (0, 1);
     for (file, whole, half) in halves {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tracing::warn;
 
 use super::ClientTlsError;
@@ -67,9 +66,7 @@ pub(super) fn in_file(path: &Path, text: &[u8]) -> Result<RootCertStore, ClientT
         reason,
     };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(text) {
-        let certificate =
-            certificate.map_err(|error| unusable(tls::broken_pem(&error).to_owned()))?;
+    for certificate in tls::certificates_in(path, text).map_err(ClientTlsError::Authorities)? {
         roots
             .add(certificate)
             .map_err(|error| unusable(format!("not a usable authority: {error}")))?;
