@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::run::{Loaded, load, report};
 use super::{against, colored, health};
 use crate::clock::{Clock, NumericDate};
@@ -101,8 +99,11 @@ pub(super) fn describe(loaded: &Loaded, now: NumericDate, out: &mut dyn Write) -
             out,
             "  {}: {}, {}",
             certificate.path.display(),
-            certificate.names.join(" "),
-            expiry(certificate.expires, now)
+            match &*certificate.names {
+                [] => "no names".to_owned(),
+                names => names.join(" "),
+            },
+            certificate.validity.describe_at(now)
         )?;
     }
     Ok(())
@@ -152,19 +153,6 @@ fn describe_key(key: &Key, out: &mut dyn Write) -> io::Result<()> {
         key.origin()
     )
 }
-
-fn expiry(expires: NumericDate, now: NumericDate) -> String {
-    let date = Timestamp::from_second(expires.seconds().cast_signed()).map_or_else(
-        |_| "an unknown day".to_owned(),
-        |at| at.strftime("%Y-%m-%d").to_string(),
-    );
-    match expires.seconds().checked_sub(now.seconds()) {
-        None => format!("EXPIRED on {date}"),
-        Some(left) => format!("valid until {date} ({} days)", left / SECONDS_A_DAY),
-    }
-}
-
-const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
 const EXAMPLES: &str = "\
 Examples:

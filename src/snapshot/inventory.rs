@@ -18,7 +18,7 @@ impl Snapshot {
         }
         for certificate in self.certificates.iter() {
             let name = certificate.names.first().map_or("-", String::as_str);
-            inventory.add_certificate(name, certificate.expires.seconds().cast_signed());
+            inventory.add_certificate(name, certificate.validity.ends.seconds().cast_signed());
         }
         for issuer in &self.issuers {
             for key in issuer.keys.iter() {
@@ -51,7 +51,7 @@ impl Snapshot {
         }
         for certificate in self.certificates.iter() {
             let names = certificate.names.join(" ");
-            let expires = date(certificate.expires);
+            let expires = date(certificate.validity.ends);
             let _ = writeln!(text, "certificate until {expires}: {names}");
         }
         text

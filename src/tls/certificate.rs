@@ -10,8 +10,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::CertifiedKey;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
+use super::Validity;
 use crate::clock::NumericDate;
 use crate::crypto;
 use crate::pem_text;
@@ -25,8 +26,8 @@ pub struct Certificate {
     pub path: PathBuf,
     /// The DNS names and addresses of the leaf's subject alternative names, in lower case.
     pub names: Vec<String>,
-    /// When the leaf stops being valid.
-    pub expires: NumericDate,
+    /// When the leaf is valid.
+    pub validity: Validity,
     /// The SHA-256 of the chain and of the public half of the key, which is the leaf's.
     pub digest: [u8; 32],
 }
@@ -90,7 +91,8 @@ impl Certificate {
 
     /// Reads a chain (leaf first) and its key (PKCS#8, PKCS#1 or SEC1) and fits them together.
     ///
-    /// An expired certificate loads: whether to serve it is for the operator to see and to say.
+    /// An expired certificate loads, as does one without names: whether to serve it is for the
+    /// operator to see and to say.
     ///
     /// # Errors
     /// [`CertificateError`], naming the file.
@@ -135,13 +137,13 @@ impl Certificate {
                 ));
             }
         }
-        let (names, expires) = describe(&leaf)
+        let (names, validity) = describe(&leaf)
             .ok_or_else(|| malformed(cert, "its first block is not an X.509 certificate"))?;
         Ok(Self {
             certified: Arc::new(certified),
             path: cert.into(),
             names,
-            expires,
+            validity,
             digest,
         })
     }
@@ -235,10 +237,15 @@ fn malformed(path: &Path, reason: &str) -> CertificateError {
     }
 }
 
-/// The leaf's names and its end.
-fn describe(leaf: &CertificateDer<'_>) -> Option<(Vec<String>, NumericDate)> {
+/// The leaf's names, and when it is valid.
+fn describe(leaf: &CertificateDer<'_>) -> Option<(Vec<String>, Validity)> {
     let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-    let expires = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
+    // Before 1970 is as good as 1970.
+    let date = |at: ASN1Time| NumericDate::from_seconds(at.timestamp().try_into().unwrap_or(0));
+    let validity = Validity {
+        begins: date(leaf.validity().not_before),
+        ends: date(leaf.validity().not_after),
+    };
     let names = leaf
         .subject_alternative_name()
         .ok()
@@ -251,7 +258,7 @@ fn describe(leaf: &CertificateDer<'_>) -> Option<(Vec<String>, NumericDate)> {
                 .filter_map(name)
                 .collect()
         });
-    Some((names, NumericDate::from_seconds(expires)))
+    Some((names, validity))
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

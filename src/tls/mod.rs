@@ -5,6 +5,7 @@ mod certificates;
 mod config;
 mod handshake;
 mod stream;
+mod validity;
 
 pub use certificate::{Certificate, CertificateError};
 pub(crate) use certificate::{certificates_in, read};
@@ -12,3 +13,4 @@ pub use certificates::Certificates;
 pub use config::MinVersion;
 pub use handshake::{Acceptor, Established, HandshakeError, Protocol};
 pub use stream::Secure;
+pub use validity::Validity;

@@ -4,8 +4,11 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use crate::harness::{Start, Upstream, write_certificate};
+use rcgen::CertificateParams;
+
+use crate::harness::{Authority, Process, Start, Upstream, write_certificate};
 
 fn jotgate(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_jotgate"))
@@ -118,6 +121,81 @@ async fn check_tells_what_a_good_file_means_and_listens_on_nothing() {
     let output = jotgate(start.folder(), &["check", "--quiet"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+/// A leaf of each kind that loads although no client accepts it, and one without an end.
+fn doubtful() -> Start {
+    let start = Start::to("http://127.0.0.1:1");
+    let authority = Authority::new();
+    let mut endless = CertificateParams::new(vec!["endless.test".to_owned()]).unwrap();
+    endless.not_after = rcgen::date_time_ymd(9999, 12, 31) + Duration::from_secs(86_399);
+    let leaves = [
+        ("early", authority.leaf_between(&["early.test"], 4000, 4096)),
+        ("late", authority.leaf_between(&["late.test"], 2020, 2021)),
+        ("nameless", authority.leaf(&[])),
+        ("endless", authority.sign(endless)),
+    ];
+    leaves
+        .into_iter()
+        .fold(start, |start, (name, (cert, key))| {
+            let paths = [format!("{name}.crt"), format!("{name}.key")];
+            let table = format!(
+                "[[certificate]]\ncert = \"{}\"\nkey = \"{}\"\n",
+                paths[0], paths[1]
+            );
+            start
+                .file(&paths[0], cert)
+                .file(&paths[1], key)
+                .extra(&table)
+        })
+}
+
+#[test]
+fn t127_check_warns_of_certificates_that_no_client_accepts() {
+    let start = doubtful();
+    start.write();
+    for arguments in [&["check"][..], &["check", "--quiet"]] {
+        let output = jotgate(start.folder(), arguments);
+        let shown = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{shown}");
+        for expected in [
+            "early.crt: not valid before 4000-01-01T00:00:00Z; clients refuse it",
+            "late.crt: EXPIRED on 2021-01-01; clients refuse it",
+            "nameless.crt: has no name and no address",
+            "cert = \"nameless.crt\"",
+        ] {
+            assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+        }
+    }
+    let shown = text(&jotgate(start.folder(), &["check"]).stdout);
+    for expected in [
+        "early.crt: early.test, not valid before 4000-01-01T00:00:00Z\n",
+        "late.crt: late.test, EXPIRED on 2021-01-01\n",
+        "nameless.crt: no names, valid until 4096-01-01",
+        "endless.crt: endless.test, valid without an end\n",
+    ] {
+        assert!(shown.contains(expected), "no {expected:?} in\n{shown}");
+    }
+}
+
+#[tokio::test]
+async fn t127_run_warns_of_certificates_that_no_client_accepts_at_the_start_and_when_they_change() {
+    let upstream = Upstream::start().await;
+    let authority = Authority::new();
+    let (cert, key) = authority.leaf_between(&["localhost"], 4000, 4096);
+    let start = Start::with(&upstream)
+        .file("certs/tls.crt", cert)
+        .file("certs/tls.key", key);
+    let process = Process::start(start, "info");
+    let told = process.written();
+    let expected = "certs/tls.crt: not valid before 4000-01-01T00:00:00Z";
+    assert!(told.contains(expected), "{told}");
+    let (cert, key) = authority.leaf_between(&["localhost"], 2020, 2021);
+    let certs = process.folder().join("certs");
+    fs::write(certs.join("tls.crt"), cert).unwrap();
+    fs::write(certs.join("tls.key"), key).unwrap();
+    let line = process.wait_for("certs/tls.crt: EXPIRED on 2021-01-01");
+    assert!(line.contains("jotgate.toml:"), "{line}");
 }
 
 #[test]

@@ -69,10 +69,21 @@ impl Authority {
 
     /// One that is good until the first day of a year.
     pub fn leaf_until(&self, names: &[&str], year: i32) -> (String, String) {
+        self.leaf_between(names, 1975, year)
+    }
+
+    /// One that is good from the first day of a year until that of another.
+    pub fn leaf_between(&self, names: &[&str], from: i32, until: i32) -> (String, String) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let leaf = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names).unwrap();
-        params.not_after = date_time_ymd(year, 1, 1);
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        self.sign(params)
+    }
+
+    /// One that says just this.
+    pub fn sign(&self, params: CertificateParams) -> (String, String) {
+        let leaf = KeyPair::generate().unwrap();
         let cert = params.signed_by(&leaf, &self.issuer).unwrap().pem();
         (cert, leaf.serialize_pem())
     }
