@@ -11,6 +11,7 @@ use super::{against, colored, health};
 use crate::clock::{Clock, NumericDate};
 use crate::keys::Key;
 use crate::route::{Access, Route, Shape};
+use crate::snapshot::Snapshot;
 use crate::token::{self, TrustedIssuer};
 
 /// What to check.
@@ -94,17 +95,28 @@ pub(super) fn describe(loaded: &Loaded, now: NumericDate, out: &mut dyn Write) -
         }
     }
     writeln!(out, "\ncertificates")?;
+    describe_certificates(snapshot, now, out)
+}
+
+fn describe_certificates(
+    snapshot: &Snapshot,
+    now: NumericDate,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     for certificate in snapshot.certificates.iter() {
-        writeln!(
-            out,
-            "  {}: {}, {}",
-            certificate.path.display(),
-            match &*certificate.names {
-                [] => "no names".to_owned(),
-                names => names.join(" "),
-            },
-            certificate.validity.describe_at(now)
-        )?;
+        let path = certificate.path.display();
+        let names = match &*certificate.names {
+            [] => "no names".to_owned(),
+            names => names.join(" "),
+        };
+        let validity = certificate.validity.describe_at(now);
+        writeln!(out, "  {path}: {names}, {validity}")?;
+    }
+    for certificate in snapshot.shown_to_upstreams() {
+        let path = certificate.path.display();
+        let name = certificate.label();
+        let validity = certificate.validity.describe_at(now);
+        writeln!(out, "  {path}: {name}, {validity}, shown to upstreams")?;
     }
     Ok(())
 }

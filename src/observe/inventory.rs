@@ -105,7 +105,7 @@ impl Collector for CurrentInventory {
             &mut encoder,
             (
                 "certificate_expiry",
-                "End of a served certificate, in Unix time",
+                "End of a certificate that clients or upstreams are shown, in Unix time",
                 Some(Unit::Seconds),
             ),
             inventory

@@ -1,10 +1,12 @@
 //! What a snapshot consists of, for the operator.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::Snapshot;
 use crate::clock::NumericDate;
 use crate::observe::Inventory;
+use crate::tls::Certificate;
 
 impl Snapshot {
     /// What it consists of, as metrics.
@@ -16,9 +18,10 @@ impl Snapshot {
         for target in self.targets.iter() {
             inventory.add_upstream(target.name());
         }
-        for certificate in self.certificates.iter() {
-            let name = certificate.names.first().map_or("-", String::as_str);
-            inventory.add_certificate(name, certificate.validity.ends.seconds().cast_signed());
+        let shown = self.shown_to_upstreams().into_iter();
+        for certificate in self.certificates.iter().chain(shown) {
+            let end = certificate.validity.ends.seconds().cast_signed();
+            inventory.add_certificate(certificate.label(), end);
         }
         for issuer in &self.issuers {
             for key in issuer.keys.iter() {
@@ -54,7 +57,18 @@ impl Snapshot {
             let expires = date(certificate.validity.ends);
             let _ = writeln!(text, "certificate until {expires}: {names}");
         }
+        for certificate in self.shown_to_upstreams() {
+            let (expires, name) = (date(certificate.validity.ends), certificate.label());
+            let _ = writeln!(text, "certificate for upstreams until {expires}: {name}");
+        }
         text
+    }
+
+    /// The certificates that upstreams are shown, each once.
+    pub fn shown_to_upstreams(&self) -> Vec<&Certificate> {
+        let mut seen = HashSet::new();
+        let shown = self.targets.iter().filter_map(|target| target.identity());
+        shown.filter(|one| seen.insert(one.digest)).collect()
     }
 }
 

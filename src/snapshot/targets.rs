@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::config::{Config, Place, Problem, Problems, Route, UpstreamTls};
 use crate::upstream::{ClientConfigs, ClientTls, ClientTlsError, Origin, Scheme, Settings, Target};
 
@@ -126,9 +127,13 @@ impl<'c> Configs<'c> {
         }
         let files = Files::of(&route.connecting.tls);
         let config = self.0.entry(files).or_insert_with(|| {
-            ClientConfigs::load(files.ca, files.identity)
+            let config = ClientConfigs::load(files.ca, files.identity)
                 .map_err(|error| problems.push(problem(route, &error)))
-                .ok()
+                .ok()?;
+            if let Some(doubt) = doubt(route, &config) {
+                problems.push(doubt);
+            }
+            Some(config)
         });
         let config = config.as_ref().ok_or(Noted)?;
         config.for_host(&origin.host).map(Some).map_err(|_| {
@@ -140,6 +145,18 @@ impl<'c> Configs<'c> {
             Noted
         })
     }
+}
+
+/// Why upstreams will not accept the certificate that they are shown.
+fn doubt(route: &Route, config: &ClientConfigs) -> Option<Problem> {
+    let pair = route.connecting.tls.identity.as_ref()?;
+    let certificate = config.identity()?;
+    let fault = certificate
+        .validity
+        .fault_at(Clock::system().numeric_date())?;
+    let path = certificate.path.display();
+    let what = format!("{path}: {fault}; upstreams refuse it");
+    Some(Problem::warning(pair.cert.place.clone(), what))
 }
 
 /// The problem, at the file that is to blame.

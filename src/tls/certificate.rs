@@ -26,6 +26,8 @@ pub struct Certificate {
     pub path: PathBuf,
     /// The DNS names and addresses of the leaf's subject alternative names, in lower case.
     pub names: Vec<String>,
+    /// The leaf's common name, which chooses nothing.
+    common_name: Option<String>,
     /// When the leaf is valid.
     pub validity: Validity,
     /// The SHA-256 of the chain and of the public half of the key, which is the leaf's.
@@ -84,6 +86,12 @@ impl CertificateError {
 }
 
 impl Certificate {
+    /// What the operator knows it by: its first name, or else its common name.
+    pub fn label(&self) -> &str {
+        let names = self.names.iter().chain(&self.common_name);
+        names.map(String::as_str).next().unwrap_or("-")
+    }
+
     /// What rustls signs handshakes with.
     pub(crate) const fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
@@ -137,13 +145,14 @@ impl Certificate {
                 ));
             }
         }
-        let (names, validity) = describe(&leaf)
-            .ok_or_else(|| malformed(cert, "its first block is not an X.509 certificate"))?;
+        let (_, leaf) = X509Certificate::from_der(&leaf)
+            .map_err(|_| malformed(cert, "its first block is not an X.509 certificate"))?;
         Ok(Self {
             certified: Arc::new(certified),
             path: cert.into(),
-            names,
-            validity,
+            names: names(&leaf),
+            common_name: common_name(&leaf),
+            validity: validity(&leaf),
             digest,
         })
     }
@@ -237,17 +246,8 @@ fn malformed(path: &Path, reason: &str) -> CertificateError {
     }
 }
 
-/// The leaf's names, and when it is valid.
-fn describe(leaf: &CertificateDer<'_>) -> Option<(Vec<String>, Validity)> {
-    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-    // Before 1970 is as good as 1970.
-    let date = |at: ASN1Time| NumericDate::from_seconds(at.timestamp().try_into().unwrap_or(0));
-    let validity = Validity {
-        begins: date(leaf.validity().not_before),
-        ends: date(leaf.validity().not_after),
-    };
-    let names = leaf
-        .subject_alternative_name()
+fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
+    leaf.subject_alternative_name()
         .ok()
         .flatten()
         .map_or_else(Vec::new, |extension| {
@@ -257,8 +257,21 @@ fn describe(leaf: &CertificateDer<'_>) -> Option<(Vec<String>, Validity)> {
                 .iter()
                 .filter_map(name)
                 .collect()
-        });
-    Some((names, validity))
+        })
+}
+
+fn common_name(leaf: &X509Certificate<'_>) -> Option<String> {
+    let name = leaf.subject().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
+}
+
+fn validity(leaf: &X509Certificate<'_>) -> Validity {
+    // Before 1970 is as good as 1970.
+    let date = |at: ASN1Time| NumericDate::from_seconds(at.timestamp().try_into().unwrap_or(0));
+    Validity {
+        begins: date(leaf.validity().not_before),
+        ends: date(leaf.validity().not_after),
+    }
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::slots::Slots;
 use super::tls::ClientTls;
 use super::url::Origin;
+use crate::tls::Certificate;
 
 /// How an upstream is connected to. Durations and counts are for each target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -124,6 +125,11 @@ impl Target {
     /// What tells the authorities of the system from others, if it believes those.
     pub fn system_mark(&self) -> Option<String> {
         self.tls.as_ref().and_then(ClientTls::system_mark)
+    }
+
+    /// The certificate that it is shown if it asks for one.
+    pub fn identity(&self) -> Option<&Certificate> {
+        self.tls.as_ref().and_then(ClientTls::identity)
     }
 
     /// Whether its host is a name, whose addresses somebody has to find out.

@@ -23,6 +23,7 @@ pub use authorities::SystemAuthorities;
 #[derive(Clone)]
 pub struct ClientConfigs {
     config: Arc<ClientConfig>,
+    identity: Option<Arc<Certificate>>,
     /// Whom it believes, but for those whom the system believes, and what it shows.
     digest: [u8; 32],
     /// Those.
@@ -33,6 +34,7 @@ pub struct ClientConfigs {
 #[derive(Clone)]
 pub struct ClientTls {
     connector: TlsConnector,
+    identity: Option<Arc<Certificate>>,
     name: ServerName<'static>,
     digest: [u8; 32],
     system: Option<[u8; 32]>,
@@ -103,12 +105,14 @@ impl ClientConfigs {
                 authorities.into_roots()?
             }
         };
+        let identity = identity
+            .map(|(cert, key)| Certificate::load(cert, key, &provider).map(Arc::new))
+            .transpose()
+            .map_err(ClientTlsError::Identity)?;
         let verified = versions.with_root_certificates(roots);
-        let mut config = match identity {
+        let mut config = match &identity {
             None => verified.with_no_client_auth(),
-            Some((cert, key)) => {
-                let certificate =
-                    Certificate::load(cert, key, &provider).map_err(ClientTlsError::Identity)?;
+            Some(certificate) => {
                 digested.extend(certificate.digest);
                 verified.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
                     certificate.certified().clone(),
@@ -118,9 +122,15 @@ impl ClientConfigs {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
+            identity,
             digest: crypto::sha256(&digested),
             system,
         })
+    }
+
+    /// The certificate that is shown.
+    pub fn identity(&self) -> Option<&Certificate> {
+        self.identity.as_deref()
     }
 
     /// For the upstream of this name, or at this address.
@@ -130,6 +140,7 @@ impl ClientConfigs {
     pub fn for_host(&self, host: &str) -> Result<ClientTls, InvalidDnsNameError> {
         Ok(ClientTls {
             connector: TlsConnector::from(self.config.clone()),
+            identity: self.identity.clone(),
             name: ServerName::try_from(host.to_owned())?,
             digest: self.digest,
             system: self.system,
@@ -138,6 +149,11 @@ impl ClientConfigs {
 }
 
 impl ClientTls {
+    /// The certificate that is shown.
+    pub(super) fn identity(&self) -> Option<&Certificate> {
+        self.identity.as_deref()
+    }
+
     /// A few digits of the digest of what it believes and shows, wherever it does.
     pub(super) fn mark(&self) -> String {
         match self.system {

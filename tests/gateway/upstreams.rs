@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jotgate::cli::run;
 use jotgate::control::Resolver;
+use rcgen::{CertificateParams, DistinguishedName, DnType};
 use tokio::sync::{Barrier, watch};
 use tokio::time::timeout;
 
@@ -145,6 +147,84 @@ async fn an_upstream_that_asks_for_a_certificate_is_shown_the_one_there_is() {
     // In TLS 1.3 the refusal comes after the handshake, in place of the answer.
     assert_eq!(status, 502, "{reason}");
     assert_eq!(upstream.received().len(), 1);
+}
+
+/// Two certificates to show, the one with a name until 2100, the other with no more than its
+/// subject and already over.
+fn shown_to_upstreams() -> Start {
+    let clients = Authority::new();
+    let mut nameless = CertificateParams::new(Vec::new()).unwrap();
+    nameless.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    nameless.distinguished_name = DistinguishedName::new();
+    let name = &mut nameless.distinguished_name;
+    name.push(DnType::CommonName, "the gateway");
+    let leaves = [
+        ("named", clients.leaf_until(&["gateway.test"], 2100)),
+        ("nameless", clients.sign(nameless)),
+    ];
+    let routes = leaves.iter().map(|(file, _)| {
+        format!(
+            r#"
+            [[route]]
+            path = "/{file}/"
+            to = "https://127.0.0.1:1"
+            auth = "public"
+            upstream = {{ ca = "ca.pem", cert = "{file}.crt", key = "{file}.key" }}
+            [[route]]
+            path = "/{file}/too/"
+            to = "https://127.0.0.1:2"
+            auth = "public"
+            upstream = {{ ca = "ca.pem", cert = "{file}.crt", key = "{file}.key" }}
+            "#
+        )
+    });
+    let start = Start::routes(&routes.collect::<String>()).file("ca.pem", clients.pem());
+    leaves.iter().fold(start, |start, (file, (cert, key))| {
+        start
+            .file(&format!("{file}.crt"), cert)
+            .file(&format!("{file}.key"), key)
+    })
+}
+
+#[tokio::test]
+async fn the_end_of_a_certificate_that_upstreams_are_shown_is_told() {
+    let gateway = shown_to_upstreams().start();
+    let mut operator = H1::plain(gateway.admin()).await;
+    let metrics = operator.get("/metrics", &[]).await.text();
+    for expected in [
+        r#"jotgate_certificate_expiry_seconds{name="gateway.test"} 4102444800"#,
+        r#"jotgate_certificate_expiry_seconds{name="the gateway"} 1609459200"#,
+    ] {
+        assert!(metrics.contains(expected), "no {expected} in\n{metrics}");
+    }
+    let ready = operator.get("/readyz", &[]).await.text();
+    for expected in [
+        "certificate for upstreams until 2100-01-01T00:00:00Z: gateway.test\n",
+        "certificate for upstreams until 2021-01-01T00:00:00Z: the gateway\n",
+    ] {
+        assert_eq!(ready.matches(expected).count(), 1, "{ready}");
+    }
+}
+
+#[test]
+fn check_lists_certificates_that_upstreams_are_shown_and_warns_when_they_are_over() {
+    let start = shown_to_upstreams();
+    start.write();
+    let output = Command::new(env!("CARGO_BIN_EXE_jotgate"))
+        .arg("check")
+        .current_dir(start.folder())
+        .output()
+        .unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    for expected in [
+        "  named.crt: gateway.test, valid until 2100-01-01 (",
+        "  nameless.crt: the gateway, EXPIRED on 2021-01-01, shown to upstreams\n",
+    ] {
+        assert_eq!(out.matches(expected).count(), 1, "{expected:?} in\n{out}");
+    }
+    let expected = "warning: nameless.crt: EXPIRED on 2021-01-01; upstreams refuse it";
+    assert_eq!(err.matches(expected).count(), 1, "{err}");
+    assert!(!err.contains("warning: named.crt"), "{err}");
 }
 
 #[tokio::test]
