@@ -19,7 +19,8 @@
 //! whose word about a client is believed, [`via`] who we are to others, [`observe`] tells what
 //! happened, [`admin`] answers the operator, [`cli`] puts it all together, [`clock`], [`crypto`]
 //! and [`json`] are what their names say, `pem_text` finds blocks that readers of PEM would pass
-//! over, [`pieces`] says how much hyper reads at once, and `socket` how it writes.
+//! over, `exposure` files that others can read and should not, [`pieces`] says how much hyper reads
+//! at once, and `socket` how it writes.
 
 pub mod admin;
 mod base64url;
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod crypto;
+mod exposure;
 pub mod json;
 pub mod keys;
 pub mod observe;

@@ -5,6 +5,7 @@
 //! resolves no name.
 
 mod changes;
+mod doubts;
 mod handshakes;
 mod inventory;
 mod issuers;

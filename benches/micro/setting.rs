@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -138,6 +139,8 @@ impl Setting {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         write("tls.crt", certified.cert.pem().as_bytes());
         write("tls.key", certified.signing_key.serialize_pem().as_bytes());
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(folder.path().join("tls.key"), private).unwrap();
         let mut keys = Vec::new();
         for signer in signers {
             write(

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Earlier;
-use crate::clock::{Clock, NumericDate};
+use super::{Earlier, doubts};
 use crate::config::{CertificatePair, Config, Problem, Problems, UnknownSni};
 use crate::crypto;
 use crate::tls::{Acceptor, Certificate, Certificates};
@@ -37,13 +36,19 @@ pub(super) fn load(
 
 fn certificates(config: &Config, problems: &mut Problems) -> Vec<Certificate> {
     let provider = crypto::rustls_provider();
-    let now = Clock::system().numeric_date();
     let mut certificates = Vec::new();
-    for CertificatePair { cert, key } in &config.certificates {
+    for pair in &config.certificates {
+        let CertificatePair { cert, key } = pair;
         match Certificate::load(&cert.value, &key.value, &provider) {
             Ok(certificate) => {
-                let doubts = doubts(&certificate, now).into_iter();
-                doubts.for_each(|doubt| problems.push(Problem::warning(cert.place.clone(), doubt)));
+                doubts::warn_of(&certificate, pair, "clients", problems);
+                if certificate.names.is_empty() {
+                    let path = cert.value.display();
+                    let what = format!(
+                        "{path}: has no name and no address among its subject alternative names; no name chooses it, and clients refuse it"
+                    );
+                    problems.push(Problem::warning(cert.place.clone(), what));
+                }
                 certificates.push(certificate);
             }
             Err(error) => {
@@ -55,19 +60,4 @@ fn certificates(config: &Config, problems: &mut Problems) -> Vec<Certificate> {
         }
     }
     certificates
-}
-
-/// Why clients will not accept a certificate that has been loaded.
-fn doubts(certificate: &Certificate, now: NumericDate) -> Vec<String> {
-    let path = certificate.path.display();
-    let mut doubts = Vec::new();
-    if let Some(fault) = certificate.validity.fault_at(now) {
-        doubts.push(format!("{path}: {fault}; clients refuse it"));
-    }
-    if certificate.names.is_empty() {
-        doubts.push(format!(
-            "{path}: has no name and no address among its subject alternative names; no name chooses it, and clients refuse it"
-        ));
-    }
-    doubts
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use super::doubts;
 use crate::config::{Config, Place, Problem, Problems, Route, UpstreamTls};
 use crate::upstream::{ClientConfigs, ClientTls, ClientTlsError, Origin, Scheme, Settings, Target};
 
@@ -130,8 +130,10 @@ impl<'c> Configs<'c> {
             let config = ClientConfigs::load(files.ca, files.identity)
                 .map_err(|error| problems.push(problem(route, &error)))
                 .ok()?;
-            if let Some(doubt) = doubt(route, &config) {
-                problems.push(doubt);
+            if let Some(pair) = &route.connecting.tls.identity
+                && let Some(certificate) = config.identity()
+            {
+                doubts::warn_of(certificate, pair, "upstreams", problems);
             }
             Some(config)
         });
@@ -145,18 +147,6 @@ impl<'c> Configs<'c> {
             Noted
         })
     }
-}
-
-/// Why upstreams will not accept the certificate that they are shown.
-fn doubt(route: &Route, config: &ClientConfigs) -> Option<Problem> {
-    let pair = route.connecting.tls.identity.as_ref()?;
-    let certificate = config.identity()?;
-    let fault = certificate
-        .validity
-        .fault_at(Clock::system().numeric_date())?;
-    let path = certificate.path.display();
-    let what = format!("{path}: {fault}; upstreams refuse it");
-    Some(Problem::warning(pair.cert.place.clone(), what))
 }
 
 /// The problem, at the file that is to blame.

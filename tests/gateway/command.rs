@@ -453,6 +453,7 @@ fn the_demo_keeps_its_folder_where_it_is_told_and_takes_no_other() {
     assert_eq!(demo.exit_code(), Some(0));
     let checked = jotgate(folder.path(), &["check", "--config", "kept/jotgate.toml"]);
     assert!(checked.status.success(), "{}", text(&checked.stderr));
+    assert_eq!(text(&checked.stderr), "", "it warns of its own files");
     let again = jotgate(folder.path(), &["demo", "--dir", "kept"]);
     assert_eq!(again.status.code(), Some(2), "{}", text(&again.stdout));
     assert!(

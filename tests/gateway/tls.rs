@@ -1,6 +1,8 @@
 //! Handshakes: who gets one, with which certificate, version and protocol; and which files make
 //! one possible.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
 use jotgate::cli::run;
@@ -646,6 +648,52 @@ fn t127_what_is_no_certificate_or_no_key_is_refused() {
     }
     std::fs::remove_file(start.folder().join("certs/tls.key")).unwrap();
     assert!(refusal(&start).contains("cannot read"));
+}
+
+/// The warnings about keys that others can get at.
+fn exposures(start: &Start) -> Vec<String> {
+    let loaded = run::load(&start.write()).unwrap_or_else(|error| panic!("{error}"));
+    let text = &loaded.file.source.text;
+    let warnings = loaded.problems.iter().filter_map(|problem| {
+        let (file, _) = problem.message.split_once(": every user of this machine")?;
+        let place = problem.place.clone().unwrap();
+        assert!(file.ends_with(text[place].trim_matches('"')), "{file}");
+        Some(file.rsplit('/').next().unwrap().to_owned())
+    });
+    warnings.collect()
+}
+
+#[test]
+fn t151_a_private_key_that_everybody_can_read_is_worth_a_warning() {
+    let (cert, key) = Authority::new().leaf(&["gateway.test"]);
+    let shown = r#"upstream = { ca = "ca.pem", cert = "client.crt", key = "client.key" }"#;
+    let route = |path: &str| {
+        format!(
+            "[[route]]\npath = \"{path}\"\nto = \"https://127.0.0.1:1\"\nauth = \"public\"\n{shown}\n"
+        )
+    };
+    jotgate::crypto::install();
+    let start = Start::routes(&(route("/one/") + &route("/two/")))
+        .file("ca.pem", Authority::new().pem())
+        .file("client.crt", cert)
+        .file("client.key", key);
+    for (file, name) in [("certs/tls.key", "tls.key"), ("client.key", "client.key")] {
+        let path = start.folder().join(file);
+        for (mode, is_exposed) in [(0o600, false), (0o640, false), (0o644, true), (0o602, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let expected: &[&str] = if is_exposed { &[name] } else { &[] };
+            assert_eq!(exposures(&start), expected, "{mode:o}");
+        }
+        // As Kubernetes mounts it: what counts is what the link leads to.
+        let behind = start.folder().join("behind");
+        fs::rename(&path, &behind).unwrap();
+        symlink(&behind, &path).unwrap();
+        assert_eq!(exposures(&start), [name]);
+        fs::set_permissions(&behind, fs::Permissions::from_mode(0o440)).unwrap();
+        assert_eq!(exposures(&start), [""; 0]);
+        fs::remove_file(&path).unwrap();
+        fs::rename(&behind, &path).unwrap();
+    }
 }
 
 #[tokio::test]

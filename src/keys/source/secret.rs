@@ -1,13 +1,12 @@
 //! HMAC secrets: a file that holds nothing else.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{DecodeError, Engine};
 
 use super::{Fault, Loaded, der, file, pem, undecodable};
+use crate::exposure;
 use crate::keys::key::{Key, Origin, Place};
 use crate::keys::material::Unfit;
 use crate::pem_text;
@@ -50,13 +49,8 @@ pub fn load_secret(path: &Path, encoding: SecretEncoding) -> Loaded {
         .set
         .insert(key)
         .expect("an empty set has no name that could clash");
-    if let Some(mode) = fs::metadata(path)
-        .ok()
-        .map(|metadata| metadata.permissions().mode() & 0o777)
-        && mode & OTHERS != 0
-    {
-        let file = path.display();
-        loaded.warn(format!("{file}: every user of this machine has access to the secret (mode {mode:04o}); chmod o= {file}"));
+    if let Some(exposure) = exposure::of(path, "secret") {
+        loaded.warn(exposure);
     }
     loaded
 }
@@ -103,5 +97,3 @@ fn public_format(bytes: &[u8]) -> Option<&'static str> {
 fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes).is_ok()
 }
-
-const OTHERS: u32 = 0o007;

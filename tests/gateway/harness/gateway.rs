@@ -1,7 +1,9 @@
 //! A gateway on free ports, started by the very function that `jotgate run` uses.
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -92,9 +94,15 @@ impl Authority {
         let (cert_pem, key_pem) = self.leaf(names);
         std::fs::create_dir_all(cert.parent().unwrap()).unwrap();
         std::fs::write(cert, cert_pem).unwrap();
-        std::fs::create_dir_all(key.parent().unwrap()).unwrap();
-        std::fs::write(key, key_pem).unwrap();
+        write_private(key, key_pem);
     }
+}
+
+/// Writes what is nobody else's business.
+fn write_private(path: &Path, contents: impl AsRef<[u8]>) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, contents).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A certificate for these names by an authority that nobody will hear of again.
@@ -208,11 +216,13 @@ impl Start {
         ))
     }
 
-    /// A file in the configuration's folder.
+    /// A file in the configuration's folder; a private key or a secret is called `*.key`.
     pub fn file(self, path: &str, contents: impl AsRef<[u8]>) -> Self {
         let path = self.folder.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, contents).unwrap();
+        write_private(&path, contents);
+        if path.extension().is_none_or(|ending| ending != "key") {
+            std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        }
         self
     }
 

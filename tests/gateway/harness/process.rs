@@ -83,6 +83,9 @@ impl Process {
         // Where the program was built, others may not be allowed to look.
         let program = start.folder().join("program");
         std::fs::copy(JOTGATE, &program).unwrap();
+        // A private key is its user's alone.
+        let key = start.folder().join("certs/tls.key");
+        std::os::unix::fs::chown(key, Some(65534), Some(65534)).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
         command.arg(program);
