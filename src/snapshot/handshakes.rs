@@ -52,7 +52,7 @@ fn certificates(config: &Config, problems: &mut Problems) -> Vec<Certificate> {
                 certificates.push(certificate);
             }
             Err(error) => {
-                let blames_key = error.blames_key(&key.value);
+                let blames_key = error.blames_key();
                 let place = if blames_key { &key.place } else { &cert.place };
                 let problem = Problem::error(place.clone(), error.to_string());
                 problems.push(problem.unsettled(error.is_unsettled()));

@@ -158,7 +158,7 @@ fn problem(route: &Route, error: &ClientTlsError) -> Problem {
             tls.ca.as_ref().map(|ca| &ca.place)
         }
         ClientTlsError::Identity(error) => identity.map(|pair| {
-            if error.blames_key(&pair.key.value) {
+            if error.blames_key() {
                 &pair.key.place
             } else {
                 &pair.cert.place

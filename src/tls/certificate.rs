@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use super::Validity;
@@ -53,6 +53,9 @@ pub enum CertificateError {
         /// What was expected.
         reason: String,
     },
+    /// It is the private key's file that is not what it should be, or cannot be read.
+    #[error(transparent)]
+    Key(Box<Self>),
     /// Key and leaf do not belong together.
     #[error("the key {} does not fit the certificate {}", key.display(), cert.display())]
     Mismatch {
@@ -72,15 +75,16 @@ impl CertificateError {
             Self::Malformed { reason, .. } => {
                 [CUT_SHORT, CUT_LINE, EMPTY].contains(&reason.as_str())
             }
+            Self::Key(error) => error.is_unsettled(),
             Self::Mismatch { .. } => true,
         }
     }
 
     /// Whether the fault lies with the private key's file rather than with the chain's.
-    pub fn blames_key(&self, key_path: &Path) -> bool {
+    pub const fn blames_key(&self) -> bool {
         match self {
-            Self::Unreadable { path, .. } | Self::Malformed { path, .. } => path == key_path,
-            Self::Mismatch { .. } => true,
+            Self::Unreadable { .. } | Self::Malformed { .. } => false,
+            Self::Key(_) | Self::Mismatch { .. } => true,
         }
     }
 }
@@ -114,15 +118,8 @@ impl Certificate {
             .first()
             .cloned()
             .ok_or_else(|| malformed(cert, NO_CERTIFICATE))?;
-        let signing_key = provider
-            .key_provider
-            .load_private_key(read_key(key)?)
-            .map_err(|_| {
-                malformed(
-                    key,
-                    "this kind of private key is not supported; use RSA, P-256, P-384 or Ed25519",
-                )
-            })?;
+        let signing_key =
+            load_key(key, provider).map_err(|error| CertificateError::Key(Box::new(error)))?;
         let digest = crypto::sha256(
             &chain
                 .iter()
@@ -169,6 +166,20 @@ pub(crate) fn certificates_in(
     CertificateDer::pem_slice_iter(text)
         .collect::<Result<_, _>>()
         .map_err(|error| malformed(path, &explain(&error, "certificate")))
+}
+
+fn load_key(
+    path: &Path,
+    provider: &CryptoProvider,
+) -> Result<Arc<dyn SigningKey>, CertificateError> {
+    let key = read_key(path)?;
+    let loaded = provider.key_provider.load_private_key(key);
+    loaded.map_err(|_| {
+        malformed(
+            path,
+            "this kind of private key is not supported; use RSA, P-256, P-384 or Ed25519",
+        )
+    })
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {

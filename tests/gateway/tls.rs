@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
-use jotgate::cli::run;
+use jotgate::cli::run::{self, LoadError};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -518,6 +518,30 @@ fn t127_a_key_of_another_certificate_is_refused_with_both_names() {
         assert!(error.contains("certs/other.key"), "{error}");
         assert!(error.contains("certs/tls.crt"), "{error}");
         assert!(error.contains("does not fit"), "{error}");
+    }
+}
+
+#[test]
+fn t127_the_line_is_shown_that_names_the_wrong_file_even_if_both_name_one() {
+    let start = unused();
+    let path = start.write();
+    let text = fs::read_to_string(&path).unwrap();
+    for (file, line) in [("certs/tls.key", "cert = "), ("certs/tls.crt", "key = ")] {
+        let both = text
+            .replace("certs/tls.crt", file)
+            .replace("certs/tls.key", file);
+        fs::write(&path, &both).unwrap();
+        let Err(LoadError::Problems { problems, .. }) = run::load(&path) else {
+            panic!("it loaded");
+        };
+        let places: Vec<_> = problems
+            .errors()
+            .map(|error| error.place.clone().unwrap())
+            .collect();
+        let [place] = &places[..] else {
+            panic!("{problems:?}");
+        };
+        assert!(both[..place.start].ends_with(line), "{file}: {problems:?}");
     }
 }
 
