@@ -116,16 +116,8 @@ impl Snapshot {
         let (acceptor, routes) = (acceptor?, routes?);
         let previous = earlier.map(|earlier| earlier.snapshot);
         // The process goes on where it listens, whatever the file says now.
-        let https_port = previous.map_or_else(
-            || {
-                config
-                    .listen
-                    .https
-                    .first()
-                    .map_or(443, |address| address.port())
-            },
-            |previous| previous.https_port,
-        );
+        let started_with = || config.listen.https_port();
+        let https_port = previous.map_or_else(started_with, |previous| previous.https_port);
         Some(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             since: Clock::system().numeric_date(),

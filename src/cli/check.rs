@@ -10,6 +10,7 @@ use super::run::{Loaded, load, report};
 use super::{against, colored, health};
 use crate::clock::{Clock, NumericDate};
 use crate::keys::Key;
+use crate::observe::messages;
 use crate::route::{Access, Route, Shape};
 use crate::snapshot::Snapshot;
 use crate::token::{self, TrustedIssuer};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut dyn Write) -> ExitCode {
         let shown = loaded
             .problems
             .render(&loaded.file.source, colored(&io::stderr()));
-        let _ = writeln!(io::stderr(), "{shown}");
+        messages::say(&shown);
     }
     if !args.quiet
         && let Err(error) = describe(&loaded, Clock::system().numeric_date(), out)

@@ -18,7 +18,7 @@ mod successor;
 pub mod token;
 mod upgrade;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -141,7 +141,7 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    let _ = writeln!(io::stderr(), "jotgate: {text}");
+    messages::say(&format!("jotgate: {text}"));
     ExitCode::from(code)
 }
 

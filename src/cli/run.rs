@@ -1,7 +1,7 @@
 //! `jotgate run`: the one place where everything is put together.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use super::{FAILED, UNUSABLE, colored, fail, service};
 use crate::clock::Clock;
 use crate::config::SourceError;
 use crate::control::{self, ControlPlane, Resolver, warn_of};
-use crate::observe;
+use crate::observe::{self, messages};
 use crate::server::{Gateway, Inherited, StartError, Surroundings};
 use crate::snapshot::Live;
 
@@ -82,15 +82,12 @@ pub(super) fn run(path: &Path) -> ExitCode {
 pub(super) fn report(error: &LoadError) -> ExitCode {
     if let LoadError::Problems { problems, file, .. } = error {
         let shown = problems.render(&file.source, colored(&io::stderr()));
-        let _ = io::stderr().write_all(shown.as_bytes());
+        messages::say(shown.trim_end());
         return ExitCode::from(UNUSABLE);
     }
     let code = fail(error, UNUSABLE);
     if matches!(error, LoadError::Unreadable(SourceError::Unreadable { .. })) {
-        let _ = writeln!(
-            io::stderr(),
-            "help: name another with --config, or start with: jotgate demo"
-        );
+        messages::say("help: name another with --config, or start with: jotgate demo");
     }
     code
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::check::Check;
 use super::file::{Item, Reader};
-use super::{CertificatePair, Listen, ListenAddress, Place, Problem};
+use super::{CertificatePair, Listen, ListenAddress, Place, Problem, Severity};
 use crate::trust::{Network, NetworkError, TrustedProxies};
 
 impl Check<'_> {
@@ -138,19 +138,37 @@ impl Check<'_> {
                 ));
                 continue;
             };
-            match taken.iter().find(|(other, _)| overlap(*other, address)) {
-                Some((_, place)) => self.problems.push(
+            let other = taken.iter().find(|(other, _)| overlap(*other, address));
+            let problem = other.map(|(other, place)| {
+                let problem = if is_for_certain(*other, address) {
                     item.problem(format!("\"{text}\" is taken twice"))
-                        .also(place.clone(), "first here")
-                        .help("\":443\" alone is port 443 of every interface, IPv6 and IPv4"),
-                ),
-                None => {
-                    taken.push((address, item.place()));
-                    addresses.push(address);
-                }
+                } else {
+                    let text = format!("\"{text}\" is listened on already, unless both are given");
+                    Problem::warning(item.place(), text)
+                };
+                problem
+                    .also(place.clone(), "here")
+                    .help("\":443\" alone is port 443 of every interface, IPv6 and IPv4")
+            });
+            if problem
+                .as_ref()
+                .is_none_or(|p| p.severity == Severity::Warning)
+            {
+                taken.push((address, item.place()));
+                addresses.push(address);
             }
+            problem
+                .into_iter()
+                .for_each(|problem| self.problems.push(problem));
         }
         addresses
+    }
+}
+
+impl Listen {
+    /// The port of the first `https`.
+    pub fn https_port(&self) -> u16 {
+        self.https.first().map_or(443, |address| address.port())
     }
 }
 
@@ -185,6 +203,13 @@ fn overlap(one: ListenAddress, other: ListenAddress) -> bool {
     one.port() == other.port()
         && one.port() != 0
         && (one == other || includes(one, other) || includes(other, one))
+}
+
+/// Whether two that overlap are so whoever opens them. A service manager may have opened one for
+/// IPv6 alone, and beside another gateway the kernel allows both.
+fn is_for_certain(one: ListenAddress, other: ListenAddress) -> bool {
+    let is_every = |address| matches!(address, ListenAddress::Any(_));
+    one == other || is_every(one) || is_every(other)
 }
 
 /// Whether listening on one address is listening on the other, too, as far as their hosts go.

@@ -12,7 +12,7 @@ use super::names::nearest;
 use super::routes::{check_conflicts, check_names, warn};
 use super::{Access, Connecting, HostHeader, Located, Problem, Route, defaults};
 use crate::route::{HostPattern, PathPattern};
-use crate::upstream::{Scheme, TargetUrl, TargetUrlError};
+use crate::upstream::{Scheme, TargetUrl};
 
 pub(super) fn read_all(
     check: &mut Check<'_>,
@@ -162,8 +162,8 @@ fn target(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<TargetUr
         })
         .map_err(|error| {
             // The log of a running gateway repeats what is said of a file.
-            let is_secret = error == TargetUrlError::UserInfo;
-            let shown = if is_secret { "…" } else { text };
+            let may_hold_password = text.contains('@');
+            let shown = if may_hold_password { "…" } else { text };
             let problem = item.problem(format!("\"{shown}\": {error}"));
             check.problems.push(problem);
         })

@@ -251,6 +251,21 @@ fn what_is_allowed_but_rarely_meant_is_a_warning() {
             "no route uses",
         ),
         (
+            "\"127.0.0.1:8080\"",
+            "\"0.0.0.0:8443\"",
+            "listened on already",
+        ),
+        (
+            "\"127.0.0.1:8443\"",
+            "[\"0.0.0.0:443\", \"[::]:443\"]",
+            "listened on already",
+        ),
+        (
+            "\"127.0.0.1:8443\"",
+            "[\"[::]:443\", \"192.0.2.1:443\"]",
+            "listened on already",
+        ),
+        (
             "[issuer.main]",
             "[upstream]\nca = \"ca.pem\"\n[issuer.main]",
             "in the clear",

@@ -1,8 +1,9 @@
 //! The access log: one line for each request.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use super::line_log::{LineLog, LogWriter};
+use super::line_log::{LineLog, LogKind, LogWriter};
 use super::{LogFormat, Metrics};
 
 /// Where workers leave their lines; clones share one queue.
@@ -24,7 +25,7 @@ impl AccessLog {
         metrics: &Metrics,
     ) -> io::Result<(Self, LogWriter)> {
         let dropped = metrics.access_log_dropped.clone();
-        let (lines, writer) = LineLog::start(sink, "access-log", dropped)?;
+        let (lines, writer) = LineLog::start(sink, KIND, dropped)?;
         Ok((Self { format, lines }, writer))
     }
 
@@ -39,3 +40,12 @@ impl AccessLog {
         self.lines.submit(lines);
     }
 }
+
+/// A piece is what one worker had to tell in 20 ms, or as much of it as fits. The writer pauses as
+/// long: at most 50 wake-ups a second, each of which takes a core from somebody, and no reader of a
+/// log notices.
+const KIND: LogKind = LogKind {
+    name: "access-log",
+    most: 1_024,
+    pause: Duration::from_millis(20),
+};

@@ -43,6 +43,17 @@ pub fn unbuffered(stream: impl AsFd) -> io::Result<Box<dyn Write + Send>> {
     })
 }
 
+/// What a log is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogKind {
+    /// Of its thread.
+    pub(super) name: &'static str,
+    /// How many pieces may wait; what they hold is bounded by [`QUEUE_BYTES`].
+    pub(super) most: usize,
+    /// How long lines are left to gather between two writes.
+    pub(super) pause: Duration,
+}
+
 /// Some whole lines; `None` after the last.
 type Piece = Option<Box<str>>;
 
@@ -55,21 +66,23 @@ pub(super) struct LineLog {
 }
 
 impl LineLog {
-    /// Starts the thread that writes to `sink`, which should not buffer. It has this name, and
-    /// lost lines are counted here.
+    /// Starts the thread that writes to `sink`, which should not buffer. Lost lines are counted
+    /// in `dropped`.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub(super) fn start(
         sink: Box<dyn Write + Send>,
-        name: &'static str,
+        kind: LogKind,
         dropped: Counter,
     ) -> io::Result<(Self, LogWriter)> {
-        let (queue, pieces) = sync_channel(QUEUE_PIECES);
+        let LogKind { name, most, pause } = kind;
+        let (queue, pieces) = sync_channel(most);
         let (running, ended) = channel();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mut writer = Writer {
             name,
+            pause,
             pieces,
             queued_bytes: Arc::clone(&queued_bytes),
             batch: Vec::with_capacity(BATCH_BYTES),
@@ -136,6 +149,7 @@ impl LogWriter {
 /// What the writer thread holds.
 struct Writer {
     name: &'static str,
+    pause: Duration,
     pieces: Receiver<Piece>,
     queued_bytes: Arc<AtomicUsize>,
     batch: Vec<u8>,
@@ -166,7 +180,7 @@ impl Writer {
             if goes_on && !full {
                 // Nobody wakes a thread that is not waiting: under load the workers pay for one
                 // wake-up per pause rather than for one per request.
-                thread::sleep(PAUSE);
+                thread::sleep(self.pause);
             }
         }
     }
@@ -238,16 +252,10 @@ fn write_fully(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     (written, Ok(()))
 }
 
-/// Pieces that may wait. At fifty a second from each worker, or full ones that fill
-/// [`QUEUE_BYTES`] first, this only bounds the memory around small ones.
-const QUEUE_PIECES: usize = 1_024;
 /// Bytes that may wait: half a second of 40,000 requests a second.
 const QUEUE_BYTES: usize = 8 << 20;
 /// A batch this large is written before more is taken; beyond it, larger writes gain nothing.
 const BATCH_BYTES: usize = 256 << 10;
-/// How long the writer leaves lines to gather: at most 50 wake-ups a second, each of which takes a
-/// core from somebody, and no reader of a log notices.
-const PAUSE: Duration = Duration::from_millis(20);
 /// How long a slow reader is left alone.
 const RETRY: Duration = Duration::from_millis(5);
 

@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write};
 use std::io;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::line_log::{LineLog, LogWriter, unbuffered};
+use super::line_log::{LineLog, LogKind, LogWriter, unbuffered};
 
 /// Starts writing messages to standard error; to be called once, before the first of them. What it
 /// returns is to be kept until after the last.
@@ -36,8 +36,9 @@ use super::line_log::{LineLog, LogWriter, unbuffered};
 pub fn init(filter: &str, style: Style) -> Result<Messages, MessagesError> {
     let targets = parse_filter(filter)?;
     let sink = unbuffered(io::stderr()).unwrap_or_else(|_| Box::new(io::sink()));
-    let (lines, writer) = LineLog::start(sink, "messages", dropped())
+    let (lines, writer) = LineLog::start(sink, KIND, dropped())
         .map_err(|error| MessagesError::Thread(error.kind()))?;
+    let _first = SAID.set(lines.clone());
     let handed = lines.clone();
     set_global_default(subscriber(targets, style, move || Handed(handed.clone())))
         .map_err(|_| MessagesError::AlreadyStarted)?;
@@ -46,6 +47,19 @@ pub fn init(filter: &str, style: Style) -> Result<Messages, MessagesError> {
         writer: Some(writer),
     })
 }
+
+/// Says something that is no message, in its turn among those.
+pub fn say(text: &str) {
+    match SAID.get() {
+        Some(lines) => lines.submit(&format!("{text}\n")),
+        None => {
+            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{text}\n"));
+        }
+    }
+}
+
+/// Where it goes once messages are written.
+static SAID: OnceLock<LineLog> = OnceLock::new();
 
 /// How many messages were lost to a slow or broken reader, in this process.
 pub(super) fn dropped() -> Counter {
@@ -213,6 +227,14 @@ impl<W: Write> Write for Escaped<W> {
         Ok(())
     }
 }
+
+/// A piece is one message, which is written at once. A library that traces says thousands of them
+/// in a moment.
+const KIND: LogKind = LogKind {
+    name: "messages",
+    most: 8_192,
+    pause: Duration::ZERO,
+};
 
 /// How long the last messages may take, at the end of the process.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);

@@ -90,11 +90,12 @@ const CLIENT_BYTES: u64 = 704 * 1024;
 /// else.
 const UPSTREAM_BYTES: u64 = CLIENT_BYTES / 2;
 
-/// An eighth of a client's memory is for what it sends, an eighth for what it is sent.
+/// An eighth of a client's memory is for what it sends, an eighth for what it is sent; where that is
+/// little, more for the former.
 const SHARES: u64 = 8;
 
-/// What a client of HTTP/2 may always send before anybody has taken it (RFC 9113 §6.9.2): the
-/// protocol knows no less.
+/// What a client of HTTP/2 may always be sent before it has taken it. What it may send is never less
+/// than a few streams' windows.
 const LEAST_EACH_WAY: usize = 64 * 1024;
 
 /// More does not make it faster.

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::accept::{Guests, accept_all};
 use super::answer::Answer;
@@ -88,8 +88,7 @@ pub(super) async fn serve(services: Vec<Service>, setting: Setting) -> io::Resul
     tokio::select! {
         drained = timeout(view.now().drain, open.none_left()) => {
             if drained.is_err() {
-                let open = open.count.get();
-                warn!(open, "[server] drain is over, closing what is left");
+                debug!(open = open.count.get(), "drain is over, closing what is left");
             }
         }
         () = phase.reached(Phase::Ended) => {}

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::harness::{
     Draft, H1, Line, PATIENCE, Process, Script, Signer, Start, TestGateway, Upstream, bearer,
-    connector,
+    connector, h2_connect_to,
 };
 
 /// The way to a gateway, for many at once.
@@ -283,15 +283,18 @@ async fn p22_a_flood_of_bad_tokens_hurts_no_good_one() {
 #[tokio::test]
 async fn p24_messages_that_nobody_takes_delay_no_request_no_reload_and_not_the_end() {
     let upstream = Upstream::start().await;
-    let mut process = Process::start_unread(Start::with(&upstream), "debug");
-    let unknown = bearer(&Draft::good().header("kid", "\"unknown\"").signed());
-    // Each is worth a message.
-    for _ in 0..20 {
-        let address = process.https;
-        let mut client = H1::connect_to(address, &process.authority, Some("localhost")).await;
-        for _ in 0..100 {
-            assert_eq!(client.get("/api/x", &[&unknown]).await.status, 401);
-        }
+    let mut process = Process::start_unread(Start::with(&upstream), "debug,h2=trace");
+    let unknown = Draft::good().header("kid", "\"unknown\"").signed();
+    let mut client = h2_connect_to(process.https, &process.authority).await;
+    // Each is worth many messages.
+    for _ in 0..1_000 {
+        let request = Request::get("https://localhost/api/x")
+            .header("authorization", format!("Bearer {unknown}"))
+            .body(Full::default())
+            .unwrap();
+        client.ready().await.unwrap();
+        let answer = timeout(PATIENCE, client.send_request(request)).await;
+        assert_eq!(answer.unwrap().unwrap().status(), 401);
     }
     let metrics = async || {
         let mut operator = H1::plain(process.admin).await;

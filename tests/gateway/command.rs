@@ -398,6 +398,30 @@ async fn run_serves_until_a_signal_and_exits_0() {
 }
 
 #[tokio::test]
+async fn why_it_does_not_start_is_the_last_that_is_said() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut routes = String::new();
+    for number in 0..40 {
+        let route = "[[route]]\nto = \"http://127.0.0.1:1\"\nauth = \"public\"\n";
+        routes.push_str(&format!("{route}path = \"/exact/{number}\"\n"));
+    }
+    let start = Start::routes(&routes);
+    let config = start.write();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    std::fs::write(&config, text.replacen("127.0.0.1:0", &address, 1)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_jotgate"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("matches only itself").count(), 40, "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with("jotgate: cannot listen"), "{said}");
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let upstream = Upstream::start().await;
     let start = Start::with(&upstream).extra("[server]\ndrain = \"1h\"\ndrain_idle = \"1h\"\n");

@@ -39,7 +39,7 @@ fn stage() -> Stage {
         offered: offer,
         answers: answered,
     };
-    let (log, writer) = LineLog::start(Box::new(sink), "test", dropped.clone()).unwrap();
+    let (log, writer) = LineLog::start(Box::new(sink), KIND, dropped.clone()).unwrap();
     Stage {
         log,
         writer,
@@ -70,7 +70,7 @@ fn a_blocked_reader_costs_lines_but_no_request_waits() {
     submit(&stage.log, &numbered(0));
     assert_eq!(stage.offered.recv().unwrap(), line(0));
     // The writer is stuck in its sink now: exactly the queue's capacity fits.
-    let capacity = QUEUE_PIECES as u64;
+    let capacity = KIND.most as u64;
     for number in 1..=capacity + 7 {
         submit(&stage.log, &numbered(number));
     }
@@ -96,7 +96,7 @@ fn hostile_lines_are_bounded_in_bytes() {
     assert_eq!(stage.offered.recv().unwrap(), piece.as_bytes());
 
     let room = QUEUE_BYTES / piece.len();
-    assert!(room < QUEUE_PIECES);
+    assert!(room < KIND.most);
     for _ in 0..room + 5 {
         stage.log.submit(&piece);
     }
@@ -183,7 +183,7 @@ fn a_dead_writer_costs_lines_only() {
         }
     }
     let (alive, dead) = channel();
-    let (log, writer) = LineLog::start(Box::new(Bomb(alive)), "test", Counter::default()).unwrap();
+    let (log, writer) = LineLog::start(Box::new(Bomb(alive)), KIND, Counter::default()).unwrap();
     submit(&log, &event());
     assert!(dead.recv().is_err());
     submit(&log, &event());
@@ -218,6 +218,12 @@ fn the_last_lines_are_written_though_others_hold_the_log() {
     submit(&stage.log, &numbered(2));
     assert_eq!(stage.dropped.get(), 1);
 }
+
+const KIND: LogKind = LogKind {
+    name: "test",
+    most: 1_024,
+    pause: Duration::from_millis(20),
+};
 
 /// Far beyond what a sound run needs.
 const LONG: Duration = Duration::from_secs(30);
