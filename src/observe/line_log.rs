@@ -1,7 +1,7 @@
 //! A log's way out: from many threads through one bounded queue to one that writes.
 //!
-//! Nobody waits for whoever reads the log. A queue that is full, in pieces or in bytes, and a sink that
-//! fails cost lines, and every lost line is counted. Only the writer thread touches the sink.
+//! Nobody waits for whoever reads the log. A queue that is full, in pieces or in bytes, and a sink
+//! that fails cost lines, and every lost line is counted. Only the writer thread touches the sink.
 
 mod whole_lines;
 
@@ -135,8 +135,9 @@ pub struct LogWriter {
 impl LogWriter {
     /// Waits until what is queued is written, at most `within`, and says whether that came true.
     ///
-    /// The thread ends once every [`LineLog`] is dropped, or has ended. One that is stuck in its sink, or that
-    /// a handle keeps alive, is left behind: a reader that sleeps must not keep the process.
+    /// The thread ends once every [`LineLog`] is dropped, or was told its end. One that is stuck in
+    /// its sink, or that a handle keeps alive, is left behind: a reader that sleeps must not keep the
+    /// process.
     #[must_use]
     pub fn finish(self, within: Duration) -> bool {
         match self.ended.recv_timeout(within) {

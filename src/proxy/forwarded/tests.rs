@@ -149,10 +149,8 @@ fn f10_two_fields_that_contradict_each_other_say_nothing() {
         );
     }
     // The same client by another way is no contradiction, and the list tells the way.
-    let origin = both(
-        "192.0.2.7, 10.0.0.3",
-        "for=192.0.2.7;proto=http, for=10.0.0.2",
-    );
+    let description = "for=192.0.2.7;proto=http, for=10.0.0.2";
+    let origin = both("192.0.2.7, 10.0.0.3", description);
     assert_eq!(origin.list(), "192.0.2.7, 10.0.0.3, 10.0.0.1");
     assert_eq!(origin.scheme(), "http");
 }

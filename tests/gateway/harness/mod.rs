@@ -6,6 +6,7 @@ mod gateway;
 mod json_schema;
 mod process;
 mod script;
+mod starts;
 mod steady;
 mod tls_front;
 mod tokens;
