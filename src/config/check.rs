@@ -142,7 +142,10 @@ impl Check<'_> {
                     .structural()
                     .label(format!("write [[{name}]], with two brackets, before each")),
             );
-            return Vec::new();
+            // What it holds is looked at as well, if it is one table where a list should be.
+            if !item.is_table() {
+                return Vec::new();
+            }
         }
         let mut items = item.one_or_many();
         for (index, item) in items.iter_mut().enumerate() {

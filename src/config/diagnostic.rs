@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -36,7 +37,7 @@ pub enum SourceError {
         /// Which.
         path: PathBuf,
         /// Why not.
-        reason: &'static str,
+        reason: String,
     },
 }
 
@@ -94,12 +95,12 @@ impl Source {
             path: path.into(),
             source,
         };
-        let not_text = |reason| SourceError::NotText {
+        let not_text = |reason: String| SourceError::NotText {
             path: path.into(),
             reason,
         };
         if !path.metadata().map_err(unreadable)?.is_file() {
-            return Err(not_text("not a regular file"));
+            return Err(not_text("not a regular file".to_owned()));
         }
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(unreadable)?;
@@ -107,14 +108,26 @@ impl Source {
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(not_text("larger than 4 MiB; is this the right file?"));
+            let reason = "larger than 4 MiB; is this the right file?";
+            return Err(not_text(reason.to_owned()));
         }
-        let text = String::from_utf8(bytes).map_err(|_| not_text("not UTF-8 text"))?;
+        let text = String::from_utf8(bytes).map_err(|error| not_text(no_utf8(&error)))?;
         Ok(Self {
             path: path.into(),
             text,
         })
     }
+}
+
+/// Why a text cannot be read.
+fn no_utf8(error: &FromUtf8Error) -> String {
+    let bytes = error.as_bytes();
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return "UTF-16 text; save it as UTF-8".to_owned();
+    }
+    let good = &bytes[..error.utf8_error().valid_up_to()];
+    let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+    format!("not UTF-8 text, on line {line}")
 }
 
 impl Source {

@@ -22,12 +22,15 @@ impl Check<'_> {
             proxy_protocol: false,
             side_by_side: false,
         };
-        let Some(mut table) = self.table(root, "listen") else {
+        let Some(item) = root.take("listen") else {
             self.problems.push(
                 Problem::of_root("there is no [listen] table")
                     .structural()
                     .help("add [listen] with https, cert and key"),
             );
+            return listen;
+        };
+        let Some(mut table) = item.table(self.problems) else {
             return listen;
         };
         let mut taken = Vec::new();

@@ -305,6 +305,34 @@ fn one_mistake_is_one_problem() {
 }
 
 #[test]
+fn a_table_that_is_written_as_another_kind_is_not_missed_as_well() {
+    for (from, to) in [("[listen]", "[[listen]]"), ("[[route]]", "[route]")] {
+        let text = GOOD.replace("\n[[route]]\nhost", "\n[[other]]\nhost");
+        let text = text.replacen(from, to, 1);
+        let (_, problems) = read(&text);
+        assert!(problems.has_errors(), "{text}");
+        let missed = problems
+            .iter()
+            .any(|p| p.message.starts_with("there is no"));
+        assert!(!missed, "{problems:#?}");
+    }
+}
+
+#[test]
+fn a_text_in_another_encoding_is_told_from_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jotgate.toml");
+    for (bytes, expected) in [
+        (&b"[listen]\n# caf\xe9\n"[..], "not UTF-8 text, on line 2"),
+        (b"\xff\xfe[\0l\0", "UTF-16 text; save it as UTF-8"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Source::read(&path).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn a_problem_is_drawn_with_its_line_and_a_caret() {
     let source = Source {
         path: "jotgate.toml".into(),
