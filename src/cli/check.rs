@@ -10,7 +10,6 @@ use super::run::{Loaded, load, report};
 use super::{against, colored, health};
 use crate::clock::{Clock, NumericDate};
 use crate::keys::Key;
-use crate::observe::messages;
 use crate::route::{Access, Route, Shape};
 use crate::snapshot::Snapshot;
 use crate::token::{self, TrustedIssuer};
@@ -42,7 +41,8 @@ pub(super) fn run(args: &CheckArgs, out: &mut dyn Write) -> ExitCode {
         let shown = loaded
             .problems
             .render(&loaded.file.source, colored(&io::stderr()));
-        messages::say(&shown);
+        // At once: what it means comes after it, on the other stream.
+        let _ = writeln!(io::stderr(), "{shown}");
     }
     if !args.quiet
         && let Err(error) = describe(&loaded, Clock::system().numeric_date(), out)
