@@ -135,9 +135,9 @@ pub struct LogWriter {
 impl LogWriter {
     /// Waits until what is queued is written, at most `within`, and says whether that came true.
     ///
-    /// The thread ends once every [`LineLog`] is dropped, or was told its end. One that is stuck in
-    /// its sink, or that a handle keeps alive, is left behind: a reader that sleeps must not keep the
-    /// process.
+    /// The thread ends once every handle of the log is dropped, or one has said so. One that is
+    /// stuck in its sink, or that a handle keeps alive, is left behind: a reader that sleeps must not
+    /// keep the process.
     #[must_use]
     pub fn finish(self, within: Duration) -> bool {
         match self.ended.recv_timeout(within) {
