@@ -146,7 +146,8 @@ impl Check<'_> {
                 let problem = if is_for_certain(*other, address) {
                     item.problem(format!("\"{text}\" is taken twice"))
                 } else {
-                    let text = format!("\"{text}\" is listened on already, unless both are given");
+                    let text =
+                        format!("\"{text}\" overlaps another address, and seldom can both be had");
                     Problem::warning(item.place(), text)
                 };
                 problem

@@ -253,17 +253,17 @@ fn what_is_allowed_but_rarely_meant_is_a_warning() {
         (
             "\"127.0.0.1:8080\"",
             "\"0.0.0.0:8443\"",
-            "listened on already",
+            "overlaps another address",
         ),
         (
             "\"127.0.0.1:8443\"",
             "[\"0.0.0.0:443\", \"[::]:443\"]",
-            "listened on already",
+            "overlaps another address",
         ),
         (
             "\"127.0.0.1:8443\"",
             "[\"[::]:443\", \"192.0.2.1:443\"]",
-            "listened on already",
+            "overlaps another address",
         ),
         (
             "[issuer.main]",

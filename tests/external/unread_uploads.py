@@ -4,23 +4,15 @@ nothing of it.
 Arguments: the port on loopback, the path, how many connections, the port to be that upstream on.
 """
 import socket
-import ssl
-import struct
 import sys
 import time
+
+from frames import PREFACE, connect, frame, request
 
 PORT, PATH, CONNECTIONS, UPSTREAM = int(sys.argv[1]), sys.argv[2].encode(), int(sys.argv[3]), int(sys.argv[4])
 STREAMS = 4
 DATA, HEADERS, SETTINGS, WINDOW_UPDATE = 0, 1, 4, 8
 END_HEADERS = 4
-
-
-def frame(kind, flags, stream, payload):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
-def field(name, value):
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
 
 def exactly(stream, length):
@@ -48,30 +40,17 @@ upstream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 upstream.bind(("127.0.0.1", UPSTREAM))
 upstream.listen(4096)
 
-block = (
-    field(b":method", b"POST")
-    + field(b":scheme", b"https")
-    + field(b":authority", b"localhost")
-    + field(b":path", PATH)
-)
-hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, b"")
+block = request(b"POST", PATH)
+hello = PREFACE + frame(SETTINGS, 0, 0, b"")
 uploads = b"".join(
     frame(HEADERS, END_HEADERS, 2 * n + 1, block) + 4 * frame(DATA, 0, 2 * n + 1, b"x" * 16000)
     for n in range(STREAMS)
 )
 
-context = ssl.create_default_context()
-context.check_hostname = False
-context.verify_mode = ssl.CERT_NONE
-context.set_alpn_protocols(["h2"])
 crowd = []
 for _ in range(CONNECTIONS):
-    stream = socket.socket()
-    # Those for which there is no place wait in the queue.
-    stream.settimeout(1)
-    stream.connect(("127.0.0.1", PORT))
     try:
-        stream = context.wrap_socket(stream, server_hostname="localhost")
+        stream = connect(PORT)
         stream.sendall(hello)
         wait_for_window(stream)
         stream.sendall(uploads)

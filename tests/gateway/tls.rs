@@ -340,6 +340,15 @@ fn first_name(stream: &TlsStream<TcpStream>) -> String {
     name.to_owned()
 }
 
+/// A client that takes whatever certificate it is shown.
+fn lenient(gateway: &TestGateway) -> ClientConfig {
+    let mut config = client(gateway, BOTH);
+    config
+        .dangerous()
+        .set_certificate_verifier(Arc::new(Lenient));
+    config
+}
+
 /// Looks at no certificate: the test does.
 #[derive(Debug)]
 struct Lenient;
@@ -640,11 +649,9 @@ async fn t127_a_byte_order_mark_and_text_around_blocks_are_no_part_of_a_chain() 
         )
         .file("certs/tls.key", format!("{mark}{key}"))
         .start();
-    let mut config = client(&gateway, BOTH);
-    config
-        .dangerous()
-        .set_certificate_verifier(Arc::new(Lenient));
-    let stream = connect(&gateway, config, "localhost").await.unwrap();
+    let stream = connect(&gateway, lenient(&gateway), "localhost")
+        .await
+        .unwrap();
     assert_eq!(stream.get_ref().1.peer_certificates().unwrap().len(), 2);
 }
 
@@ -734,11 +741,9 @@ async fn t127_an_expired_certificate_loads_and_is_shown() {
         .start();
     let strict = connect(&gateway, client(&gateway, BOTH), "localhost").await;
     assert!(strict.is_err());
-    let mut config = client(&gateway, BOTH);
-    config
-        .dangerous()
-        .set_certificate_verifier(Arc::new(Lenient));
-    let stream = connect(&gateway, config, "localhost").await.unwrap();
+    let stream = connect(&gateway, lenient(&gateway), "localhost")
+        .await
+        .unwrap();
     assert_eq!(
         stream.get_ref().1.peer_certificates().unwrap()[0],
         *cert.der()
@@ -764,11 +769,9 @@ async fn t127_a_certificate_without_names_is_still_the_default() {
         .file("certs/tls.crt", cert.pem())
         .file("certs/tls.key", key.serialize_pem())
         .start();
-    let mut config = client(&gateway, BOTH);
-    config
-        .dangerous()
-        .set_certificate_verifier(Arc::new(Lenient));
-    let stream = connect(&gateway, config, "localhost").await.unwrap();
+    let stream = connect(&gateway, lenient(&gateway), "localhost")
+        .await
+        .unwrap();
     let answer = H1::over(stream).get("/public/x", &[]).await;
     assert_eq!(answer.status, 200);
 }
