@@ -22,6 +22,7 @@ use http::HeaderValue;
 use crate::clock::{Clock, NumericDate};
 use crate::config::{Config, Fixed, Input, Limits, Problems};
 use crate::crypto;
+use crate::observe::RouteNames;
 use crate::policy::ReservedNames;
 use crate::route::{Route, Table};
 use crate::tls::{Acceptor, Certificates};
@@ -42,7 +43,9 @@ pub struct Snapshot {
     /// When it was made.
     pub since: NumericDate,
     /// Which route a request takes.
-    pub routes: Arc<Table<Arc<Route>>>,
+    pub routes: Arc<Table<Route>>,
+    /// What these are called, and those that were before.
+    pub route_names: RouteNames,
     /// Every upstream, once.
     pub targets: Arc<[Arc<Target>]>,
     /// Everybody whose tokens are believed, in the order of the file.
@@ -122,6 +125,7 @@ impl Snapshot {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             since: Clock::system().numeric_date(),
             routes: routes.table,
+            route_names: routes.names,
             targets: routes.targets,
             reserved: routes.reserved,
             issuers,

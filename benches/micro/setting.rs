@@ -24,7 +24,9 @@ use jotgate::cli::run;
 use jotgate::clock::{Clock, NumericDate};
 use jotgate::control::Loaded;
 use jotgate::crypto::{self, KeyKind};
-use jotgate::observe::{AccessLog, DurationsOf, LogFormat, LogWriter, Metrics, Readiness};
+use jotgate::observe::{
+    AccessLog, DurationsOf, LogFormat, LogWriter, Metrics, Readiness, RouteNames,
+};
 use jotgate::pieces::Surplus;
 use jotgate::proxy::{Arrival, Downstream, Peer, Worker, handle};
 use jotgate::route::{Access, Lookup};
@@ -250,7 +252,11 @@ impl Bench {
 }
 
 fn metrics() -> Arc<Metrics> {
-    Arc::new(Metrics::new(&Readiness::starting(), DurationsOf::All))
+    Arc::new(Metrics::new(
+        &Readiness::starting(),
+        RouteNames::default(),
+        DurationsOf::All,
+    ))
 }
 
 /// Requests from one end of memory to the other: parsed, admitted, forwarded over one connection

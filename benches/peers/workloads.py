@@ -241,9 +241,9 @@ class Routes(KeepAlive):
 
     def contestants(self, gateways, options):
         return [
-            Contestant(gateway, f"jotgate, {count:,} routes", {"routes": count})
+            Contestant(gateway, f"{called}, {count:,} routes", {"routes": count})
             for gateway in gateways
-            if gateway.name == "jotgate"
+            if (called := gateway.title.split(",")[0]).endswith("jotgate")
             for count in (10, options.routes)
         ]
 

@@ -145,13 +145,17 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::observe::DurationsOf;
+    use crate::observe::{DurationsOf, RouteNames};
     use crate::snapshot::Snapshot;
 
     fn state() -> AdminState {
         let readiness = Readiness::starting();
         AdminState {
-            metrics: Arc::new(Metrics::new(&readiness, DurationsOf::All)),
+            metrics: Arc::new(Metrics::new(
+                &readiness,
+                RouteNames::default(),
+                DurationsOf::All,
+            )),
             live: Live::new(Arc::new(Snapshot::of_nothing())),
             readiness,
         }

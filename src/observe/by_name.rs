@@ -6,9 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -17,14 +15,7 @@ use prometheus_client::registry::Unit;
 
 /// One `T` for each name. Clones are the same one.
 #[derive(Debug)]
-pub(super) struct ByName<T>(Arc<Shared<T>>);
-
-#[derive(Debug)]
-struct Shared<T> {
-    series: Mutex<Series<T>>,
-    /// Counts the times when something was removed.
-    removals: AtomicU64,
-}
+pub(super) struct ByName<T>(Arc<Mutex<Series<T>>>);
 
 #[derive(Debug)]
 struct Series<T> {
@@ -40,40 +31,30 @@ struct Named<T> {
     gone: Option<Instant>,
 }
 
-/// Something that is told of a name.
-pub(super) trait Told: Clone + Default {
+/// Something that is told of a name. Clones count together.
+pub(super) trait Told: Clone {
     /// Whether it counts something that has not come to its end.
     fn is_needed(&self) -> bool;
 }
 
 impl<T: Told> ByName<T> {
-    /// Does something to what goes by this name.
-    pub(super) fn with<R>(&self, name: &Arc<str>, what: impl FnOnce(&mut T) -> R) -> R {
+    /// What goes by this name, if need be a new one.
+    pub(super) fn get(&self, name: &str, new: impl FnOnce() -> T) -> T {
         let mut series = self.series();
-        if let Some(known) = series.by_name.get_mut(name) {
-            return what(&mut known.metrics);
+        if let Some(known) = series.by_name.get(name) {
+            return known.metrics.clone();
         }
         let is_gone = series
             .names
             .as_ref()
             .is_some_and(|names| !names.contains(name));
-        let new = Named {
-            metrics: T::default(),
+        let metrics = new();
+        let named = Named {
+            metrics: metrics.clone(),
             gone: is_gone.then(Instant::now),
         };
-        what(
-            &mut series
-                .by_name
-                .entry(Arc::clone(name))
-                .or_insert(new)
-                .metrics,
-        )
-    }
-
-    /// How often something has been removed: who remembers a `T` must look it up anew when this
-    /// has changed.
-    pub(super) fn removals(&self) -> u64 {
-        self.0.removals.load(Ordering::Relaxed)
+        series.by_name.insert(Arc::from(name), named);
+        metrics
     }
 
     /// From now on there are these names.
@@ -114,9 +95,6 @@ impl<T: Told> ByName<T> {
         for (_, name) in gone.iter().rev().take(removed) {
             series.by_name.remove(name);
         }
-        if removed > 0 {
-            self.0.removals.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     /// All there is, by name. Workers need not wait until it is told.
@@ -128,19 +106,16 @@ impl<T: Told> ByName<T> {
     }
 
     fn series(&self) -> MutexGuard<'_, Series<T>> {
-        self.0.series.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> Default for ByName<T> {
     fn default() -> Self {
-        Self(Arc::new(Shared {
-            series: Mutex::new(Series {
-                by_name: BTreeMap::new(),
-                names: None,
-            }),
-            removals: AtomicU64::new(0),
-        }))
+        Self(Arc::new(Mutex::new(Series {
+            by_name: BTreeMap::new(),
+            names: None,
+        })))
     }
 }
 
@@ -172,15 +147,23 @@ const LEAST_GONE: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     /// A count; from 100 on it is needed.
     #[derive(Debug, Default, Clone)]
-    struct Count(u32);
+    struct Count(Arc<AtomicU32>);
+
+    impl Count {
+        fn get(&self) -> u32 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
 
     impl Told for Count {
         fn is_needed(&self) -> bool {
-            self.0 >= 100
+            self.get() >= 100
         }
     }
 
@@ -189,13 +172,14 @@ mod tests {
     }
 
     fn count(by_name: &ByName<Count>, name: &str, more: u32) {
-        by_name.with(&Arc::from(name), |count| count.0 += more);
+        let count = by_name.get(name, Count::default);
+        count.0.fetch_add(more, Ordering::Relaxed);
     }
 
     fn told(by_name: &ByName<Count>) -> Vec<String> {
         let all = by_name.all();
         all.iter()
-            .map(|(name, count)| format!("{name}={}", count.0))
+            .map(|(name, count)| format!("{name}={}", count.get()))
             .collect()
     }
 
@@ -215,10 +199,8 @@ mod tests {
         count(&by_name, "b", 1);
         by_name.tidy(now + TOLD_FOR - Duration::from_secs(1));
         assert_eq!(told(&by_name), ["a=1", "b=2"]);
-        assert_eq!(by_name.removals(), 0);
         by_name.tidy(now + TOLD_FOR);
         assert_eq!(told(&by_name), ["a=1"]);
-        assert_eq!(by_name.removals(), 1);
         // One of its requests had not come to its end.
         count(&by_name, "b", 1);
         assert_eq!(told(&by_name), ["a=1", "b=1"]);
@@ -236,7 +218,6 @@ mod tests {
         by_name.tidy(now + TOLD_FOR * 2);
         count(&by_name, "a", 1);
         assert_eq!(told(&by_name), ["a=2"]);
-        assert_eq!(by_name.removals(), 0);
     }
 
     #[test]
@@ -261,7 +242,8 @@ mod tests {
         by_name.publish(names(&[]), now);
         by_name.tidy(now + TOLD_FOR * 2);
         assert_eq!(told(&by_name), ["a=100"]);
-        by_name.with(&Arc::from("a"), |count| count.0 = 0);
+        let count = by_name.get("a", Count::default);
+        count.0.store(0, Ordering::Relaxed);
         by_name.tidy(now + TOLD_FOR * 2);
         assert_eq!(told(&by_name), [""; 0]);
     }

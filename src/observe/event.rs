@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 
 use super::request_id::{self, RequestId};
+use super::route_name::RouteName;
 use super::value::{Dates, Value};
 use super::wire_text::WireText;
 
@@ -45,7 +46,7 @@ pub struct AccessEvent {
     /// The path; a query behind it is not written.
     pub path: WireText,
     /// The name of the route that answered.
-    pub route: Option<Arc<str>>,
+    pub route: Option<RouteName>,
     /// The response's status code.
     pub status: u16,
     /// Why it ended so: the label of a closed enum.
@@ -125,7 +126,8 @@ impl AccessEvent {
         );
         line.field(name!("host"), Value::untrusted(host, MAX_HOST));
         line.field(name!("path"), Value::Untrusted(path, MAX_PATH));
-        line.field(name!("route"), Value::configured(self.route.as_deref()));
+        let route = self.route.as_ref().map(RouteName::as_str);
+        line.field(name!("route"), Value::configured(route));
         line.field(name!("status"), Value::Number(self.status.into()));
         line.field(name!("reason"), Value::Plain(self.reason));
         line.field(name!("issuer"), Value::configured(self.issuer.as_deref()));

@@ -55,8 +55,8 @@ impl Inventory {
     }
 
     /// Adds a route by its name.
-    pub fn add_route(&mut self, name: &Arc<str>) {
-        self.routes.insert(Arc::clone(name));
+    pub fn add_route(&mut self, name: &str) {
+        self.routes.insert(Arc::from(name));
     }
 
     /// Adds an upstream by its name.

@@ -17,10 +17,9 @@ use super::inventory::{CurrentInventory, Inventory};
 use super::reload::ReloadMetrics;
 use super::requests::RequestTable;
 use super::upstream::{UpstreamMetrics, UpstreamTable};
-use super::worker::WorkerMetrics;
 use super::{
-    ConnectionState, DurationsOf, Handshake, Introduction, Listener, Readiness, TokenLookup,
-    messages,
+    AccessEvent, ConnectionState, DurationsOf, Handshake, Introduction, Listener, Readiness,
+    RouteNames, TokenLookup, messages,
 };
 
 /// Every metric of the process.
@@ -46,13 +45,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The table with everything at zero, and `readiness` as one of its rows.
-    pub fn new(readiness: &Readiness, whose: DurationsOf) -> Self {
+    /// The table with everything at zero but what was counted under the `names` of routes, and
+    /// `readiness` as one of its rows.
+    pub fn new(readiness: &Readiness, names: RouteNames, whose: DurationsOf) -> Self {
         let token_cache = Family::<OneLabel, Counter>::default();
         let token_lookups = |label| token_cache.get_or_create_owned(&[("result", label)]);
         let mut metrics = Self {
             registry: Registry::with_prefix("jotgate"),
-            requests: RequestTable::new(whose),
+            requests: RequestTable::new(names, whose),
             connections_open: Family::default(),
             connections_limit: Gauge::default(),
             connection_states: Family::default(),
@@ -81,9 +81,9 @@ impl Metrics {
         out
     }
 
-    /// A worker's own way to count its requests.
-    pub fn worker(&self) -> WorkerMetrics {
-        WorkerMetrics::new(self.requests.clone())
+    /// Counts a request by its route, status and reason; what else its event holds is for the log.
+    pub fn count_request(&self, event: &AccessEvent) {
+        self.requests.record(event);
     }
 
     /// Counts a connection as open for as long as the guard lives.
@@ -149,7 +149,7 @@ impl Metrics {
     }
 
     /// The counters of the upstream of this name.
-    pub fn upstream(&self, name: &Arc<str>) -> UpstreamMetrics {
+    pub fn upstream(&self, name: &str) -> UpstreamMetrics {
         self.upstreams.upstream(name)
     }
 

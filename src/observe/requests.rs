@@ -7,20 +7,26 @@ use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::by_name::{ByName, Told, encode};
+use super::AccessEvent;
+use super::by_name::{ByName, encode};
 use super::histogram::Histogram;
+use super::route_name::{Durations, RouteName};
+
+/// The names that routes have and had, each with what was counted under it. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct RouteNames(ByName<RouteName>);
 
 /// The rows about requests.
 #[derive(Debug, Clone)]
 pub(super) struct RequestTable {
-    routes: ByName<RouteSeries>,
+    names: RouteNames,
     /// Of all requests together; `None` if each route has its own.
     durations: Option<Durations>,
     /// The name of those that no route took.
-    pub(super) unrouted: Arc<str>,
+    unrouted: RouteName,
 }
 
 /// Whose durations are told.
@@ -32,44 +38,22 @@ pub enum DurationsOf {
     EachRoute,
 }
 
-/// How long requests took, and their upstreams.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Durations {
-    pub(super) request: Histogram,
-    pub(super) upstream: Histogram,
-}
-
-/// What one route has met, of all workers together.
-#[derive(Debug, Clone, Default)]
-struct RouteSeries {
-    outcomes: Vec<Outcome>,
-    durations: Durations,
-}
-
-impl Told for RouteSeries {
-    /// Requests are counted when they have come to their end.
-    fn is_needed(&self) -> bool {
-        false
+impl RouteNames {
+    /// This name, whether there was one before or not.
+    pub fn name(&self, text: &str) -> RouteName {
+        self.0.get(text, || RouteName::new(text))
     }
 }
 
-/// A way in which requests of one route ended, and their number.
-#[derive(Debug, Clone)]
-pub(super) struct Outcome {
-    pub(super) status: u16,
-    pub(super) reason: &'static str,
-    pub(super) counter: Counter,
-}
-
 impl RequestTable {
-    pub(super) fn new(whose: DurationsOf) -> Self {
+    pub(super) fn new(names: RouteNames, whose: DurationsOf) -> Self {
         Self {
-            routes: ByName::default(),
             durations: match whose {
                 DurationsOf::All => Some(Durations::default()),
                 DurationsOf::EachRoute => None,
             },
-            unrouted: Arc::from(UNROUTED),
+            unrouted: names.name(UNROUTED),
+            names,
         }
     }
 
@@ -82,58 +66,41 @@ impl RequestTable {
         }
     }
 
-    /// Those that a route's requests count in.
-    pub(super) fn durations(&self, route: &Arc<str>) -> Durations {
-        self.durations
-            .clone()
-            .unwrap_or_else(|| self.routes.with(route, |series| series.durations.clone()))
-    }
-
-    /// The one of this status and reason.
-    pub(super) fn outcome(&self, route: &Arc<str>, status: u16, reason: &'static str) -> Outcome {
-        self.routes.with(route, |series| {
-            let mut known = series.outcomes.iter();
-            let known = known.find(|known| known.status == status && known.reason == reason);
-            known.cloned().unwrap_or_else(|| {
-                let outcome = Outcome {
-                    status,
-                    reason,
-                    counter: Counter::default(),
-                };
-                series.outcomes.push(outcome.clone());
-                outcome
-            })
-        })
-    }
-
-    /// How often series were removed: after that, those that one remembers may be some of them.
-    pub(super) fn removals(&self) -> u64 {
-        self.routes.removals()
+    /// Counts a request and how long it took.
+    pub(super) fn record(&self, event: &AccessEvent) {
+        let route = event.route.as_ref().unwrap_or(&self.unrouted);
+        route.count(event.status, event.reason);
+        let all = self.durations.as_ref();
+        let durations = all.unwrap_or_else(|| route.durations());
+        durations.request.observe(event.duration);
+        if let Some(upstream) = event.upstream {
+            durations.upstream.observe(upstream);
+        }
     }
 
     /// From now on there are these routes.
     pub(super) fn publish(&self, mut routes: HashSet<Arc<str>>, now: Instant) {
-        routes.insert(Arc::clone(&self.unrouted));
-        self.routes.publish(routes, now);
+        routes.insert(Arc::from(UNROUTED));
+        self.names.0.publish(routes, now);
     }
 
     /// Removes what is not told any more.
     pub(super) fn tidy(&self, now: Instant) {
-        self.routes.tidy(now);
+        self.names.0.tidy(now);
     }
 }
 
 impl Collector for RequestTable {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let routes = self.routes.all();
-        let requests = routes.iter().flat_map(|(route, series)| {
-            series.outcomes.iter().map(|outcome| {
+        let routes = self.names.0.all();
+        let requests = routes.iter().flat_map(|(route, name)| {
+            name.outcomes().map(|outcome| {
                 let labels = RequestLabels {
                     route: Arc::clone(route),
                     status: outcome.status,
                     reason: outcome.reason,
                 };
-                (labels, outcome.counter.clone())
+                (labels, ConstCounter::new(outcome.count()))
             })
         });
         encode(
@@ -145,9 +112,9 @@ impl Collector for RequestTable {
             return Ok(());
         }
         let each = |which: fn(&Durations) -> &Histogram| {
-            routes.iter().map(move |(route, series)| {
+            routes.iter().filter_map(move |(route, name)| {
                 let label = [("route", Arc::clone(route))];
-                (label, which(&series.durations).clone())
+                Some((label, which(name.counted_durations()?).clone()))
             })
         };
         let [request, upstream] = DURATIONS.map(|(name, help)| (name, help, Some(Unit::Seconds)));

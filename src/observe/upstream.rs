@@ -33,8 +33,8 @@ pub struct UpstreamMetrics {
 }
 
 impl UpstreamTable {
-    pub(super) fn upstream(&self, name: &Arc<str>) -> UpstreamMetrics {
-        self.upstreams.with(name, |metrics| metrics.clone())
+    pub(super) fn upstream(&self, name: &str) -> UpstreamMetrics {
+        self.upstreams.get(name, UpstreamMetrics::default)
     }
 
     /// From now on there are these.

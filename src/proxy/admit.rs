@@ -2,8 +2,6 @@
 //!
 //! Nothing here waits, and nothing is sent: an [`Admission`] is what forwarding needs.
 
-use std::sync::Arc;
-
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
@@ -19,16 +17,16 @@ use crate::snapshot::Snapshot;
 use crate::token::{self, CredentialError, InvalidToken, Presented};
 
 /// What an admitted request is.
-pub(super) enum Admitted {
+pub(super) enum Admitted<'s> {
     /// One for an upstream.
-    Forward(Admission),
+    Forward(Admission<'s>),
     /// `OPTIONS *`: one about the server itself.
     Server,
 }
 
 /// Leave to forward a request, and where to.
-pub(super) struct Admission {
-    pub(super) route: Arc<Route>,
+pub(super) struct Admission<'s> {
+    pub(super) route: &'s Route,
     pub(super) permit: Permit,
     /// The target, in the canonical form that was decided on.
     pub(super) target: PathAndQuery,
@@ -40,12 +38,12 @@ pub(super) struct Admission {
 ///
 /// # Errors
 /// The first [`Rejection`] in the order of the checks.
-pub(super) fn admit(
+pub(super) fn admit<'s>(
     parts: &Parts,
     body: &Incoming,
-    snapshot: &Snapshot,
+    snapshot: &'s Snapshot,
     exchange: &mut Exchange,
-) -> Result<Admitted, Rejection> {
+) -> Result<Admitted<'s>, Rejection> {
     check_fields(parts, body, snapshot)?;
     let head = RequestHead::parse(parts).map_err(Rejection::Head)?;
     exchange.addressed(head.host(), snapshot);
@@ -57,14 +55,12 @@ pub(super) fn admit(
         .routes
         .find(head.host(), head.path(), &parts.method)
     {
-        Lookup::Found(route) => route.clone(),
+        Lookup::Found(route) => route,
         Lookup::NoRoute => return Err(Rejection::NoRoute),
-        Lookup::MethodNotAllowed { allow } => {
-            return Err(Rejection::MethodNotAllowed(allow.clone()));
-        }
+        Lookup::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed(allow)),
     };
     exchange.routed(&route.name);
-    let permit = permit(&route, &parts.headers, snapshot, exchange)?;
+    let permit = permit(route, &parts.headers, snapshot, exchange)?;
     if route
         .max_body
         .is_some_and(|limit| body.size_hint().lower() > limit)
@@ -72,7 +68,7 @@ pub(super) fn admit(
         return Err(Rejection::BodyTooLarge);
     }
     Ok(Admitted::Forward(Admission {
-        target: forwarded_target(&head, &route, parts)?,
+        target: forwarded_target(&head, route, parts)?,
         host: host_field(&head, &parts.headers, exchange.downstream())?,
         permit,
         route,

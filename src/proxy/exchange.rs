@@ -18,7 +18,7 @@ use super::portion::Allowance;
 use super::rejection::Rejection;
 use super::tunnel::End;
 use super::worker::Worker;
-use crate::observe::{AccessEvent, RequestId, WireText};
+use crate::observe::{AccessEvent, RequestId, RouteName, WireText};
 use crate::snapshot::Snapshot;
 use crate::token::{Refusal, VerifiedToken};
 
@@ -108,8 +108,13 @@ impl Exchange {
     }
 
     /// Notes the route.
-    pub(super) fn routed(&mut self, route: &Arc<str>) {
+    pub(super) fn routed(&mut self, route: &RouteName) {
         self.event.route = Some(route.clone());
+    }
+
+    /// The name of the route that was noted.
+    pub(super) const fn route(&self) -> Option<&RouteName> {
+        self.event.route.as_ref()
     }
 
     /// Notes whose token it was.

@@ -21,9 +21,8 @@ use super::headers::{
 use super::rejection::Rejection;
 use super::upgrade::{Upgrade, is_websocket};
 use crate::policy::Permit;
-use crate::route::Route;
 use crate::snapshot::Snapshot;
-use crate::upstream::{ConnectError, Lease, SendError};
+use crate::upstream::{ConnectError, Lease, SendError, Target};
 
 /// Leave of an upstream to use a connection for something else than HTTP.
 pub(super) struct Switch {
@@ -36,7 +35,8 @@ pub(super) struct Switch {
 pub(super) struct Forwarding {
     /// In a box, so that what waits for the answer is small.
     request: Box<Request<RequestBody>>,
-    route: Arc<Route>,
+    target: Arc<Target>,
+    timeout: Duration,
     permit: Permit,
     upgrade: Option<Upgrade>,
     body_timeout: Duration,
@@ -44,7 +44,7 @@ pub(super) struct Forwarding {
 
 /// Makes of an admitted request what its upstream gets.
 pub(super) fn begin(
-    mut admission: Admission,
+    mut admission: Admission<'_>,
     parts: &mut Parts,
     body: Incoming,
     upgrade: Option<Upgrade>,
@@ -61,7 +61,8 @@ pub(super) fn begin(
     );
     Forwarding {
         request: Box::new(request),
-        route: admission.route,
+        target: admission.route.target.clone(),
+        timeout: admission.route.timeout,
         permit: admission.permit,
         upgrade,
         body_timeout: snapshot.limits.body_timeout,
@@ -82,7 +83,8 @@ impl Forwarding {
     ) -> impl Future<Output = Result<Reply, Rejection>> {
         let Self {
             request,
-            route,
+            target,
+            timeout,
             permit,
             upgrade,
             body_timeout,
@@ -92,11 +94,11 @@ impl Forwarding {
         async move {
             let asked = Instant::now();
             let answer = tokio::select! {
-                answer = worker.pool().send(&permit, &route.target, request, asked) => answer,
-                rejection = too_late(&progress, asked, route.timeout, body_timeout) => return Err(rejection),
+                answer = worker.pool().send(&permit, &target, request, asked) => answer,
+                rejection = too_late(&progress, asked, timeout, body_timeout) => return Err(rejection),
             };
             let (response, lease) = answer.map_err(|error| {
-                debug!(route = %route.name, why = %chain(&error), "no answer from the upstream");
+                debug!(route = exchange.route().map(display), why = %chain(&error), "no answer from the upstream");
                 blame(&progress, &error)
             })?;
             exchange.upstream_took(asked.elapsed());
@@ -161,14 +163,14 @@ fn switch(
 }
 
 fn upstream_request(
-    admission: &mut Admission,
+    admission: &mut Admission<'_>,
     parts: &mut Parts,
     body: Incoming,
     upgrade: Option<&Upgrade>,
     snapshot: &Snapshot,
     exchange: &Exchange,
 ) -> Request<RequestBody> {
-    let route = &admission.route;
+    let route = admission.route;
     let mut headers = std::mem::take(&mut parts.headers);
     let announced = rewrite_request(
         &mut headers,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::RequestBody;
 use super::request_id::RequestIds;
 use crate::clock::Clock;
-use crate::observe::{AccessEvent, AccessLines, AccessLog, Metrics, RequestId, WorkerMetrics};
+use crate::observe::{AccessEvent, AccessLines, AccessLog, Metrics, RequestId};
 use crate::snapshot::{Current, Live, View};
 use crate::token::Verifier;
 use crate::upstream::Pool;
@@ -20,7 +20,6 @@ pub struct Worker {
     verifier: RefCell<Verifier>,
     request_ids: RequestIds,
     access_lines: Rc<AccessLines>,
-    requests: WorkerMetrics,
     metrics: Arc<Metrics>,
     ended: Cell<bool>,
 }
@@ -43,7 +42,6 @@ impl Worker {
             verifier: RefCell::new(Verifier::new(metrics.clone(), token_cache)),
             request_ids: RequestIds::new(),
             access_lines: AccessLines::new(access_log),
-            requests: metrics.worker(),
             metrics,
             ended: Cell::new(false),
         })
@@ -65,7 +63,7 @@ impl Worker {
 
     /// Tells of a request that has ended: one line, and the counters.
     pub(super) fn record(&self, event: &AccessEvent) {
-        self.requests.record(event);
+        self.metrics.count_request(event);
         self.access_lines.record(event);
     }
 

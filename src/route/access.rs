@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::PathPattern;
+use crate::observe::RouteName;
 use crate::policy::Policy;
 use crate::token::Acceptance;
 use crate::upstream::{Target, TargetUrl};
@@ -13,7 +14,7 @@ use crate::upstream::{Target, TargetUrl};
 #[derive(Debug)]
 pub struct Route {
     /// Its name in logs and metrics.
-    pub name: Arc<str>,
+    pub name: RouteName,
     /// Who may pass.
     pub access: Arc<Access>,
     /// The upstream's URL.

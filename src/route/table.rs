@@ -6,6 +6,7 @@
 //! that one host are the bound.
 
 use std::cmp::Ordering;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use http::{HeaderValue, Method};
@@ -41,13 +42,13 @@ pub enum Lookup<'t, T> {
     /// The most specific path has routes, but none for this method: 405.
     MethodNotAllowed {
         /// The methods it has routes for, as the value of `Allow` (RFC 9110 §10.2.1).
-        allow: &'t HeaderValue,
+        allow: HeaderValue,
     },
 }
 
 #[derive(Debug)]
 struct Route<T> {
-    methods: Option<Vec<Method>>,
+    methods: Option<Box<[Method]>>,
     value: T,
 }
 
@@ -57,12 +58,12 @@ struct Written {
     path: PathPattern,
 }
 
-/// The routes that share a host and a path pattern.
+/// The routes that share a host and a path pattern: where they begin, and how many they are.
+/// Small, as it lies beside the path's last segment.
 #[derive(Debug)]
 struct Endpoint {
-    routes: Range<usize>,
-    /// Seldom asked for, and so not in the way.
-    allow: Box<HeaderValue>,
+    first: u32,
+    count: NonZeroU32,
 }
 
 impl<T> Table<T> {
@@ -75,7 +76,10 @@ impl<T> Table<T> {
     ) -> Self {
         let mut routes: Vec<(Written, Route<T>)> = routes
             .into_iter()
-            .map(|(host, path, methods, value)| (Written { host, path }, Route { methods, value }))
+            .map(|(host, path, methods, value)| {
+                let methods = methods.map(Vec::into_boxed_slice);
+                (Written { host, path }, Route { methods, value })
+            })
             .collect();
         routes.sort_by(|(one, _), (other, _)| one.order_of_trying(other));
         let (written, routes): (Vec<Written>, Vec<Route<T>>) = routes.into_iter().unzip();
@@ -86,16 +90,13 @@ impl<T> Table<T> {
             wildcard: Hosts::default(),
             any: Trie::default(),
         };
-        let mut start = 0;
+        let mut first = 0;
         for same in written.chunk_by(|one, other| one.order_of_trying(other).is_eq()) {
-            let end = start + same.len();
-            let endpoint = Endpoint {
-                routes: start..end,
-                allow: Box::new(allow(&table.routes[start..end])),
-            };
+            let count = u32::try_from(same.len()).ok().and_then(NonZeroU32::new);
+            let count = count.expect("a chunk is not empty, and a file of 2³² routes is too large");
             let Written { host, path } = &same[0];
-            *table.paths_of(host.as_ref()).slot(path) = Some(endpoint);
-            start = end;
+            *table.paths_of(host.as_ref()).slot(path) = Some(Endpoint { first, count });
+            first += count.get();
         }
         table.written = written;
         debug_assert!(table.has_no_conflicts(), "conflicts are refused at load");
@@ -111,11 +112,11 @@ impl<T> Table<T> {
         let Some(endpoint) = paths.find(path) else {
             return Lookup::NoRoute;
         };
-        let routes = &self.routes[endpoint.routes.clone()];
+        let routes = &self.routes[endpoint.range()];
         match routes.iter().find(|route| route.takes(method)) {
             Some(route) => Lookup::Found(&route.value),
             None => Lookup::MethodNotAllowed {
-                allow: &endpoint.allow,
+                allow: allow(routes),
             },
         }
     }
@@ -176,6 +177,13 @@ impl Written {
         no_host_last
             .then_with(|| self.host.cmp(&other.host))
             .then_with(|| self.path.specificity(&other.path))
+    }
+}
+
+impl Endpoint {
+    const fn range(&self) -> Range<usize> {
+        let first = self.first as usize;
+        first..first + self.count.get() as usize
     }
 }
 

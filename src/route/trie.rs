@@ -10,18 +10,15 @@ use rustc_hash::FxHashMap;
 use super::path;
 use super::pattern::{PathPattern, Segment};
 
-/// Path patterns and a value for each.
+/// Path patterns and a value for each, seen from a position between two segments; to begin with,
+/// from above the first.
+///
+/// What follows a segment lies in the table beside it: of ten thousand routes none is in the
+/// processor's cache when it is asked for, and every step aside is a wait for the memory.
 #[derive(Debug)]
 pub(super) struct Trie<V> {
-    /// The root is the first.
-    nodes: Vec<Node<V>>,
-}
-
-/// A position between two segments.
-#[derive(Debug)]
-struct Node<V> {
-    literals: FxHashMap<Box<str>, usize>,
-    any: Option<usize>,
+    literals: FxHashMap<Box<str>, Trie<V>>,
+    any: Option<Box<Trie<V>>>,
     /// The value of the pattern that ends here.
     exact: Option<V>,
     /// The value of the pattern that ends here and covers all below.
@@ -51,24 +48,18 @@ impl<V> Trie<V> {
     /// whose segments match.
     pub(super) fn find(&self, path: &str) -> Option<&V> {
         let has_escapes = memchr(b'%', path.as_bytes()).is_some();
-        self.find_below(ROOT, Some(path.strip_prefix('/')?), has_escapes)
+        self.find_below(Some(path.strip_prefix('/')?), has_escapes)
     }
 
     /// The value's place for `pattern`, whatever its wildcards are called.
     pub(super) fn slot(&mut self, pattern: &PathPattern) -> &mut Option<V> {
-        let mut at = ROOT;
-        for segment in pattern.segments() {
-            let next = self.nodes.len();
-            let node = &mut self.nodes[at];
-            at = match segment {
-                Segment::Literal(text) => *node.literals.entry(text.clone()).or_insert(next),
-                Segment::Any => *node.any.get_or_insert(next),
-            };
-            if at == next {
-                self.nodes.push(Node::default());
-            }
-        }
-        let node = &mut self.nodes[at];
+        let node = pattern
+            .segments()
+            .iter()
+            .fold(self, |node, segment| match segment {
+                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
+                Segment::Any => node.any.get_or_insert_default(),
+            });
         if pattern.is_subtree() {
             &mut node.subtree
         } else {
@@ -84,45 +75,35 @@ impl<V> Trie<V> {
         mut meet: impl FnMut(&'t V, Rivalry),
     ) {
         let mut walk = Walk {
-            trie: self,
             subtree: pattern.is_subtree(),
             meet: &mut meet,
         };
-        walk.go(ROOT, pattern.segments(), Narrower::default());
+        walk.go(self, pattern.segments(), Narrower::default());
     }
 
     /// `rest` is what follows the slash behind this node, or `None` if the path ends here.
-    fn find_below(&self, at: usize, rest: Option<&str>, has_escapes: bool) -> Option<&V> {
-        let node = &self.nodes[at];
+    fn find_below(&self, rest: Option<&str>, has_escapes: bool) -> Option<&V> {
         let Some(rest) = rest else {
-            return node.exact.as_ref().or(node.subtree.as_ref());
+            return self.exact.as_ref().or(self.subtree.as_ref());
         };
         let (segment, rest) = match rest.split_once('/') {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),
         };
         let literal = if has_escapes {
-            node.literals.get(&*path::compared(segment))
+            self.literals.get(&*path::compared(segment))
         } else {
-            node.literals.get(segment)
+            self.literals.get(segment)
         };
-        let any = node.any.as_ref().filter(|_| !segment.is_empty());
+        let any = self.any.as_ref().filter(|_| !segment.is_empty());
         literal
-            .and_then(|&below| self.find_below(below, rest, has_escapes))
-            .or_else(|| any.and_then(|&below| self.find_below(below, rest, has_escapes)))
-            .or(node.subtree.as_ref())
+            .and_then(|below| below.find_below(rest, has_escapes))
+            .or_else(|| any.and_then(|below| below.find_below(rest, has_escapes)))
+            .or(self.subtree.as_ref())
     }
 }
 
 impl<V> Default for Trie<V> {
-    fn default() -> Self {
-        Self {
-            nodes: vec![Node::default()],
-        }
-    }
-}
-
-impl<V> Default for Node<V> {
     fn default() -> Self {
         Self {
             literals: FxHashMap::default(),
@@ -135,18 +116,16 @@ impl<V> Default for Node<V> {
 
 /// One pattern ("ours") on its way through the patterns of a trie ("theirs").
 struct Walk<'t, 'm, V> {
-    trie: &'t Trie<V>,
     /// Whether ours covers all below its end.
     subtree: bool,
     meet: &'m mut dyn FnMut(&'t V, Rivalry),
 }
 
 impl<'t, V> Walk<'t, '_, V> {
-    /// Goes on from the node `at` with the rest of our segments.
-    fn go(&mut self, at: usize, rest: &[Segment], narrower: Narrower) {
-        let node = &self.trie.nodes[at];
+    /// Goes on from here with the rest of our segments.
+    fn go(&mut self, node: &'t Trie<V>, rest: &[Segment], narrower: Narrower) {
         let Some((segment, rest)) = rest.split_first() else {
-            return self.end(at, narrower);
+            return self.end(node, narrower);
         };
         // Their subtree ends before ours does, so ours is the narrower by its length.
         let longer = Narrower {
@@ -156,10 +135,10 @@ impl<'t, V> Walk<'t, '_, V> {
         self.judge(node.subtree.as_ref(), longer);
         match segment {
             Segment::Literal(text) => {
-                if let Some(&below) = node.literals.get(text) {
+                if let Some(below) = node.literals.get(text) {
                     self.go(below, rest, narrower);
                 }
-                if let Some(below) = node.any {
+                if let Some(below) = &node.any {
                     self.go(
                         below,
                         rest,
@@ -175,34 +154,31 @@ impl<'t, V> Walk<'t, '_, V> {
                     theirs: true,
                     ..narrower
                 };
-                for &below in node.literals.values() {
+                for below in node.literals.values() {
                     self.go(below, rest, theirs);
                 }
-                if let Some(below) = node.any {
+                if let Some(below) = &node.any {
                     self.go(below, rest, narrower);
                 }
             }
         }
     }
 
-    /// Ours ends at this node.
-    fn end(&mut self, at: usize, narrower: Narrower) {
-        let node = &self.trie.nodes[at];
+    /// Ours ends here.
+    fn end(&mut self, node: &'t Trie<V>, narrower: Narrower) {
         let ours = narrower.ours || !self.subtree;
         let theirs = narrower.theirs || self.subtree;
         self.judge(node.exact.as_ref(), Narrower { theirs, ..narrower });
         self.judge(node.subtree.as_ref(), Narrower { ours, ..narrower });
         // All below is theirs by length; it matters only where ours is the narrower by a literal.
         if self.subtree && narrower.ours {
-            self.all_below(at);
+            self.all_below(node);
         }
     }
 
-    fn all_below(&mut self, at: usize) {
-        let node = &self.trie.nodes[at];
-        for &below in node.literals.values().chain(&node.any) {
-            let node = &self.trie.nodes[below];
-            for value in node.exact.iter().chain(&node.subtree) {
+    fn all_below(&mut self, node: &'t Trie<V>) {
+        for below in node.literals.values().chain(node.any.as_deref()) {
+            for value in below.exact.iter().chain(&below.subtree) {
                 (self.meet)(value, Rivalry::Overlap);
             }
             self.all_below(below);
@@ -218,9 +194,6 @@ impl<'t, V> Walk<'t, '_, V> {
         }
     }
 }
-
-/// The node above the first segment.
-const ROOT: usize = 0;
 
 #[cfg(test)]
 mod tests {

@@ -121,8 +121,10 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let sockets = Sockets::bind(config, surroundings.inherited)?;
         let readiness = Readiness::starting();
-        let metrics = Arc::new(Metrics::new(&readiness, config.metrics.durations));
-        metrics.publish(live.snapshot().inventory());
+        let snapshot = live.snapshot();
+        let (names, whose) = (snapshot.route_names.clone(), config.metrics.durations);
+        let metrics = Arc::new(Metrics::new(&readiness, names, whose));
+        metrics.publish(snapshot.inventory());
         let (access_log, log_writer) =
             AccessLog::start(surroundings.access_log, config.log.format, &metrics)?;
         let (pulse, beat) = pulse::pulse(sockets.workers.len());

@@ -107,7 +107,7 @@ impl Snapshot {
 
     fn named_routes(&self) -> impl Iterator<Item = (&str, Facts<'_>)> {
         let routes = self.routes.iter_in_order();
-        routes.map(|(shape, route)| (&*route.name, Facts::of(shape, route, &self.issuers)))
+        routes.map(|(shape, route)| (route.name.as_str(), Facts::of(shape, route, &self.issuers)))
     }
 
     /// Every route, issuer, key, certificate and group of settings by its name, with all that

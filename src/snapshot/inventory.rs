@@ -13,7 +13,7 @@ impl Snapshot {
     pub fn inventory(&self) -> Inventory {
         let mut inventory = Inventory::new(self.generation);
         for (_, route) in self.routes.iter_in_order() {
-            inventory.add_route(&route.name);
+            inventory.add_route(route.name.as_str());
         }
         for target in self.targets.iter() {
             inventory.add_upstream(target.name());

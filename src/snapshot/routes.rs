@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Earlier, Snapshot, targets};
 use crate::config::{self, Config, HostHeader, Problems};
+use crate::observe::RouteNames;
 use crate::policy::{IdentityRule, Policy, ReservedNames};
 use crate::route::{Access, Route, Table};
 use crate::token::Acceptance;
@@ -13,7 +14,8 @@ use crate::upstream::{Target, TargetUrl};
 
 /// As a [`Snapshot`] has them.
 pub(super) struct Routes {
-    pub(super) table: Arc<Table<Arc<Route>>>,
+    pub(super) table: Arc<Table<Route>>,
+    pub(super) names: RouteNames,
     pub(super) targets: Arc<[Arc<Target>]>,
     pub(super) reserved: Arc<ReservedNames>,
 }
@@ -37,9 +39,13 @@ impl Routes {
         if problems.has_errors() {
             return None;
         }
+        let names = earlier.map_or_else(RouteNames::default, |earlier| {
+            earlier.snapshot.route_names.clone()
+        });
         Some(Self {
             targets: targets::distinct(&targets).into(),
-            table: Arc::new(table(config, targets)),
+            table: Arc::new(table(config, targets, &names)),
+            names,
             reserved: Arc::new(reserved(config)),
         })
     }
@@ -47,18 +53,19 @@ impl Routes {
     fn of(snapshot: &Snapshot) -> Self {
         Self {
             table: snapshot.routes.clone(),
+            names: snapshot.route_names.clone(),
             targets: snapshot.targets.clone(),
             reserved: snapshot.reserved.clone(),
         }
     }
 }
 
-fn table(config: &Config, targets: Vec<Arc<Target>>) -> Table<Arc<Route>> {
+fn table(config: &Config, targets: Vec<Arc<Target>>, names: &RouteNames) -> Table<Route> {
     let mut shared = Shared::default();
     Table::new(config.routes.iter().zip(targets).map(|(route, target)| {
         let path = &route.path.value;
         let built = Route {
-            name: route.name.as_str().into(),
+            name: names.name(&route.name),
             access: shared.access(route, config),
             to: shared.url(&route.to.value),
             target,
@@ -74,7 +81,7 @@ fn table(config: &Config, targets: Vec<Arc<Target>>) -> Table<Arc<Route>> {
             route.host.clone(),
             path.clone(),
             route.methods.clone(),
-            Arc::new(built),
+            built,
         )
     }))
 }

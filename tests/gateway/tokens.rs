@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jotgate::clock::{Clock, NumericDate};
 use jotgate::keys::source::{KeySource, load_public};
-use jotgate::observe::{DurationsOf, Metrics, Readiness};
+use jotgate::observe::{DurationsOf, Metrics, Readiness, RouteNames};
 use jotgate::token::{Accepted, Credential, TrustedIssuer, VerifiedToken, Verifier};
 use jsonwebtoken::Algorithm;
 use proptest::prelude::*;
@@ -1366,7 +1366,11 @@ impl Bench {
         assert_eq!(loaded.problems, []);
         Self {
             verifier: Verifier::new(
-                Arc::new(Metrics::new(&Readiness::starting(), DurationsOf::All)),
+                Arc::new(Metrics::new(
+                    &Readiness::starting(),
+                    RouteNames::default(),
+                    DurationsOf::All,
+                )),
                 1024 * 1024,
             ),
             issuer: TrustedIssuer {

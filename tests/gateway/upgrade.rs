@@ -306,8 +306,10 @@ async fn the_command_waits_until_another_process_answers() {
 #[tokio::test]
 async fn sockets_of_a_service_manager_are_used() {
     let upstream = Upstream::start().await;
-    let start = start(&upstream, 2);
-    let taken = TcpListener::bind(start.https_address()).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let start = Start::with(&upstream).ports(port, 0, 0);
+    let start = start.extra("[server]\nworkers = 2\n");
     let process = Process::start_with_socket(start, "info", taken);
     let connect = H1::connect_to(process.https, &process.authority, Some("localhost"));
     assert_eq!(connect.await.get("/public/x", &[]).await.status, 200);

@@ -10,7 +10,7 @@ use super::inspect::Report;
 use crate::cli::run::{LoadError, load};
 use crate::clock::NumericDate;
 use crate::keys::{Algorithm, Key};
-use crate::observe::{DurationsOf, Metrics, Readiness};
+use crate::observe::{DurationsOf, Metrics, Readiness, RouteNames};
 use crate::token::{Accepted, Credential, TrustedIssuer, Verifier};
 
 /// What a configuration makes of a token.
@@ -73,7 +73,11 @@ fn verify<'s>(
 ) -> Result<(), &'static str> {
     let field = format!("Bearer {token}");
     let credential = Credential::parse(field.as_bytes()).map_err(|_| "malformed_credential")?;
-    let metrics = Arc::new(Metrics::new(&Readiness::starting(), DurationsOf::All));
+    let metrics = Arc::new(Metrics::new(
+        &Readiness::starting(),
+        RouteNames::default(),
+        DurationsOf::All,
+    ));
     Verifier::new(metrics, 0)
         .verify(credential, accepted, now)
         .map(drop)

@@ -9,7 +9,19 @@ use crate::observe::AccessEvent;
 use crate::observe::event::tests::{event, id};
 
 fn metrics() -> Metrics {
-    Metrics::new(&Readiness::starting(), DurationsOf::All)
+    metrics_of(&RouteNames::default())
+}
+
+fn metrics_of(names: &RouteNames) -> Metrics {
+    Metrics::new(&Readiness::starting(), names.clone(), DurationsOf::All)
+}
+
+/// A request to the route of this name.
+fn to(names: &RouteNames, route: &str) -> AccessEvent {
+    AccessEvent {
+        route: Some(names.name(route)),
+        ..event()
+    }
 }
 
 /// Checks the grammar of OpenMetrics 1.0 as far as we use it, and returns the samples.
@@ -65,10 +77,11 @@ fn value(metrics: &Metrics, series: &str) -> f64 {
 
 #[test]
 fn every_row_is_well_formed_and_known_labels_start_at_zero() {
-    let metrics = metrics();
-    metrics.worker().record(&event());
+    let names = RouteNames::default();
+    let metrics = metrics_of(&names);
+    metrics.count_request(&to(&names, "orders"));
     let mut inventory = Inventory::new(7);
-    inventory.add_route(&"orders".into());
+    inventory.add_route("orders");
     inventory.add_certificate("api.example.com", 1_800_000_000);
     inventory.add_key("main", "2026-01", Some(1_800_000_000));
     metrics.publish(inventory);
@@ -159,8 +172,8 @@ fn a_connection_is_open_as_long_as_its_guard() {
 
 #[test]
 fn t152_what_clients_invent_never_becomes_a_series() {
-    let metrics = metrics();
-    let worker = metrics.worker();
+    let names = RouteNames::default();
+    let metrics = metrics_of(&names);
     let strange = |number: u32| AccessEvent {
         path: format!("/{number}").as_str().into(),
         host: Some(format!("{number}.example").as_str().into()),
@@ -168,12 +181,12 @@ fn t152_what_clients_invent_never_becomes_a_series() {
         request_id: id(&number.to_string()),
         kid: Some(number.to_string().into()),
         subject: Some(number.to_string().into()),
-        ..event()
+        ..to(&names, "orders")
     };
-    worker.record(&strange(0));
+    metrics.count_request(&strange(0));
     let before = samples(&metrics.encode()).len();
     for number in 1..10_000 {
-        worker.record(&strange(number));
+        metrics.count_request(&strange(number));
     }
     assert_eq!(samples(&metrics.encode()).len(), before);
     let series = "jotgate_requests_total{route=\"orders\",status=\"200\",reason=\"ok\"}";
@@ -182,17 +195,17 @@ fn t152_what_clients_invent_never_becomes_a_series() {
 
 #[test]
 fn workers_share_their_counters() {
-    let metrics = metrics();
+    let names = RouteNames::default();
+    let metrics = metrics_of(&names);
     thread::scope(|scope| {
         for _ in 0..4 {
-            let worker = metrics.worker();
-            scope.spawn(move || {
+            scope.spawn(|| {
                 for number in 0..1_000 {
                     let (status, reason) = [(200, "ok"), (401, "expired")][number % 2];
-                    let route = (number % 4 != 3).then(|| Arc::from("orders"));
+                    let route = (number % 4 != 3).then(|| names.name("orders"));
                     let duration = Duration::from_millis(1);
                     let upstream = None;
-                    worker.record(&AccessEvent {
+                    metrics.count_request(&AccessEvent {
                         status,
                         reason,
                         route,
@@ -230,11 +243,9 @@ fn workers_share_their_counters() {
 
 #[test]
 fn a_configured_name_with_quotes_stays_one_label() {
-    let metrics = metrics();
-    metrics.worker().record(&AccessEvent {
-        route: Some("a\"\n\\".into()),
-        ..event()
-    });
+    let names = RouteNames::default();
+    let metrics = metrics_of(&names);
+    metrics.count_request(&to(&names, "a\"\n\\"));
     assert!(
         metrics
             .encode()
@@ -254,11 +265,9 @@ fn durations_are_told_by_route_only_if_asked() {
             "jotgate_request_duration_seconds_count{route=\"orders\"} 1\n",
         ),
     ] {
-        let metrics = Metrics::new(&Readiness::starting(), whose);
-        metrics.worker().record(&AccessEvent {
-            route: Some("orders".into()),
-            ..event()
-        });
+        let names = RouteNames::default();
+        let metrics = Metrics::new(&Readiness::starting(), names.clone(), whose);
+        metrics.count_request(&to(&names, "orders"));
         let text = metrics.encode();
         assert!(text.contains(line), "{whose:?} {text}");
     }
@@ -266,7 +275,7 @@ fn durations_are_told_by_route_only_if_asked() {
 
 #[test]
 fn what_connections_do_is_counted_while_they_do_it() {
-    let metrics = Metrics::new(&Readiness::starting(), DurationsOf::All);
+    let metrics = metrics();
     let value = |metrics: &Metrics, number| {
         let line = format!("jotgate_connections_in_state{{state=\"parked\"}} {number}\n");
         assert!(metrics.encode().contains(&line), "{}", metrics.encode());

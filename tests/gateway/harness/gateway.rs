@@ -168,11 +168,6 @@ impl Start {
         self
     }
 
-    /// Where it is to listen for TLS.
-    pub fn https_address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports[0]))
-    }
-
     /// Instead of the default issuer.
     pub fn issuers(mut self, issuers: &str) -> Self {
         self.issuers = issuers.to_owned();
