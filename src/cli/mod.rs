@@ -27,6 +27,7 @@ use clap::{Parser, Subcommand};
 use crate::clock::Clock;
 use crate::crypto;
 use crate::observe::messages::{self, Style};
+use crate::observe::panics;
 
 /// A gateway that terminates TLS, verifies JWTs in front of any upstream, and forwards who the
 /// caller is in a header that nobody can forge.
@@ -98,6 +99,7 @@ pub fn main() -> ExitCode {
         Ok(messages) => messages,
         Err(error) => return fail(&error, UNUSABLE),
     };
+    panics::tell();
     let clock = Clock::system();
     let mut out = io::stdout().lock();
     let done = match arguments.command {

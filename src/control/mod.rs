@@ -1,4 +1,4 @@
-//! The control plane: what is done beside the requests, on a thread of its own.
+//! The control plane: what is done beside the requests, on threads of its own.
 
 mod complaints;
 mod inputs;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch::{Receiver, channel};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
+use tokio::sync::watch::{Receiver, Sender, channel};
 use tracing::error;
 
 use crate::clock::Clock;
@@ -34,14 +34,15 @@ pub struct ControlPlane {
     asked: Arc<Notify>,
     /// How often it has done so at somebody's wish.
     answered: Receiver<u64>,
-    /// Dropped, it tells the thread to end.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Dropped, it tells the threads to end.
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl ControlPlane {
     /// Keeps what is in force what the files say, from what was `loaded` on, and the addresses of
-    /// its upstreams up to date.
+    /// its upstreams up to date: each on a thread of its own, so that a file system that does not
+    /// answer keeps nobody from looking up names.
     ///
     /// # Errors
     /// The system's, if it has no threads or file descriptors to give.
@@ -51,11 +52,7 @@ impl ControlPlane {
         metrics: Arc<Metrics>,
         resolver: Resolver,
     ) -> io::Result<Self> {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(LOOK_UPS_AT_ONCE)
-            .build()?;
+        let (stop, stopped) = channel(());
         let asked = Arc::new(Notify::new());
         let (resolved, wanted) = channel(Resolved {
             targets: loaded.snapshot.targets.clone(),
@@ -71,30 +68,21 @@ impl ControlPlane {
         metrics
             .reloads()
             .begin(Clock::system().numeric_date().seconds());
-        let thread = std::thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || {
-                let _alarm = alarm;
-                // A large reload must not take its turn from a worker's. Where that cannot be
-                // had, it is as fair as others.
-                let _ = rustix::process::nice(LESS_URGENT);
-                // Here, so that the thread that hears of changed files is no more urgent.
-                let reloader = Reloader::new(loaded, live, metrics, resolved, wishes);
-                runtime.block_on(async {
-                    tokio::select! {
-                        _ = stopped => {}
-                        () = reloader.keep_current() => {}
-                        () = keep_resolved(wanted, resolver) => {}
-                    }
-                });
-                // A name server that does not answer must not keep us from ending.
-                runtime.shutdown_background();
-            })?;
+        let reload = move || async move {
+            let _alarm = alarm;
+            // Here, so that the thread that hears of changed files is no more urgent than this.
+            let reloader = Reloader::new(loaded, live, metrics, resolved, wishes);
+            reloader.keep_current().await;
+        };
+        let resolve = move || keep_resolved(wanted, resolver);
         Ok(Self {
             asked,
             answered,
+            threads: vec![
+                spawn("control", stopped.clone(), reload)?,
+                spawn("names", stopped, resolve)?,
+            ],
             stop: Some(stop),
-            thread: Some(thread),
         })
     }
 
@@ -111,17 +99,39 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
         let deadline = Instant::now() + GRACE;
-        while !thread.is_finished() && Instant::now() < deadline {
+        let are_finished = || self.threads.iter().all(JoinHandle::is_finished);
+        while !are_finished() && Instant::now() < deadline {
             std::thread::sleep(LOOK_EVERY);
         }
-        if thread.is_finished() {
+        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }
     }
+}
+
+/// Does work that never ends on a thread of its own, until it is told to stop.
+fn spawn<F: Future<Output = ()>>(
+    name: &str,
+    mut stopped: Receiver<()>,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            // A large reload must not take its turn from a worker's. Where that cannot be had, it
+            // is as fair as others.
+            let _ = rustix::process::nice(LESS_URGENT);
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped.changed() => {}
+                    () = work() => {}
+                }
+            });
+        })
 }
 
 /// Goes off if the control plane breaks: requests are served on, but by what is in force for ever.
@@ -130,7 +140,6 @@ struct Alarm(Arc<Metrics>);
 impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.count_panic();
             self.0.reloads().lost();
             error!("the control plane broke: changes are not seen any more, restart soon");
         }
@@ -140,9 +149,6 @@ impl Drop for Alarm {
 /// How long it may take to end. A file system that does not answer must not keep us.
 const GRACE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// A few names that hang must not keep the others from being looked up.
-const LOOK_UPS_AT_ONCE: usize = 16;
 
 /// A third of a worker's share, when both want the same core.
 const LESS_URGENT: i32 = 5;

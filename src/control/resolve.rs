@@ -9,16 +9,19 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::upstream::{Resolution, Target};
 
-/// Looks up names.
+/// Looks up names. Clones take turns.
 #[derive(Clone)]
-pub struct Resolver(Arc<LookUp>);
+pub struct Resolver {
+    look_up: Arc<LookUp>,
+    turns: Arc<Semaphore>,
+}
 
 type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
@@ -32,7 +35,30 @@ impl Resolver {
     pub fn new(
         look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(look_up))
+        Self {
+            look_up: Arc::new(look_up),
+            turns: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE)),
+        }
+    }
+
+    /// Asks on a thread of its own, which may hang for as long as it likes.
+    ///
+    /// # Errors
+    /// The look-up's, and the system's if it has no thread to give.
+    async fn ask(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let turn = self.turns.clone().acquire_owned().await;
+        let (answer, answered) = oneshot::channel();
+        let look_up = self.look_up.clone();
+        std::thread::Builder::new()
+            .name("look-up".to_owned())
+            .spawn(move || {
+                let _turn = turn;
+                // It is all the same whether the name is still wanted.
+                let _ = answer.send(look_up(&host, port));
+            })?;
+        answered
+            .await
+            .map_err(|_| io::Error::other("the look-up broke"))?
     }
 }
 
@@ -120,9 +146,7 @@ async fn keep_name_resolved(
 ) {
     let mut is_failing = false;
     loop {
-        let (look_up, name) = (resolver.0.clone(), host.clone());
-        let found = tokio::task::spawn_blocking(move || look_up(&name, port)).await;
-        let found = found.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        let found = resolver.ask(host.clone(), port).await;
         let failure = match &found {
             Ok(addresses) if addresses.is_empty() => Some("it has no addresses".to_owned()),
             Ok(_) => None,
@@ -147,3 +171,6 @@ async fn keep_name_resolved(
         sleep(every).await;
     }
 }
+
+/// A few names that hang must not keep the others from being looked up.
+const LOOK_UPS_AT_ONCE: usize = 16;

@@ -19,7 +19,7 @@ use super::requests::RequestTable;
 use super::upstream::{UpstreamMetrics, UpstreamTable};
 use super::{
     AccessEvent, ConnectionState, DurationsOf, Handshake, Introduction, Listener, Readiness,
-    RouteNames, TokenLookup, messages,
+    RouteNames, TokenLookup, messages, panics,
 };
 
 /// Every metric of the process.
@@ -37,7 +37,6 @@ pub struct Metrics {
     token_hits: Counter,
     token_misses: Counter,
     pub(super) access_log_dropped: Counter,
-    panics: Counter,
     failed_upgrades: Counter,
     upstreams: UpstreamTable,
     reloads: Arc<ReloadMetrics>,
@@ -63,7 +62,6 @@ impl Metrics {
             token_hits: token_lookups("hit"),
             token_misses: token_lookups("miss"),
             access_log_dropped: Counter::default(),
-            panics: Counter::default(),
             failed_upgrades: Counter::default(),
             upstreams: UpstreamTable::default(),
             reloads: Arc::default(),
@@ -141,11 +139,6 @@ impl Metrics {
     /// How many upgrades came to nothing.
     pub fn failed_upgrades(&self) -> u64 {
         self.failed_upgrades.get()
-    }
-
-    /// Counts a panic that was caught.
-    pub fn count_panic(&self) {
-        self.panics.inc();
     }
 
     /// The counters of the upstream of this name.
@@ -265,7 +258,7 @@ impl Metrics {
             "Messages lost to a slow or broken reader",
             messages::dropped(),
         );
-        table.register("panics", "Panics caught", self.panics.clone());
+        table.register("panics", "Panics in this process", panics::counted());
         table.register(
             "failed_upgrades",
             "Upgrades to a process that did not get ready",

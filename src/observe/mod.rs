@@ -13,6 +13,7 @@ mod label;
 mod line_log;
 pub mod messages;
 mod metrics;
+pub mod panics;
 mod readiness;
 mod reload;
 mod request_id;

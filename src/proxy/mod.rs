@@ -115,10 +115,7 @@ pub fn handle<B>(
                 tunnel::open(head, *switch, client, exchange)
             }
             Some(Err(rejection)) => exchange.refuse(&rejection),
-            None => {
-                exchange.worker().metrics().count_panic();
-                exchange.refuse(&Rejection::Panicked)
-            }
+            None => exchange.refuse(&Rejection::Panicked),
         };
         Ok(response.map(wrap))
     }

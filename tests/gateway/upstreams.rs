@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -319,6 +320,24 @@ async fn p14_a_name_may_fail_at_the_start_move_and_fail_again() {
         assert_eq!(gateway.h1().await.get("/x", &[]).await.status, 200);
         assert_eq!(upstream.received().len(), before + 2);
     }
+}
+
+#[tokio::test]
+async fn p14_names_are_looked_up_again_once_the_system_has_threads_again() {
+    let upstream = Upstream::start().await;
+    let to = format!("http://localhost:{}", upstream.address.port());
+    let start = Start::routes(&route(&to, "")).extra("[upstream]\nresolve = \"100ms\"\n");
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(start.folder(), everybody).unwrap();
+    let process = Process::start_as_nobody(start);
+    process.wait_for("upstream resolved");
+    process.limit_threads(false);
+    let why = process.wait_for("cannot resolve an upstream's name");
+    assert!(why.contains("temporarily unavailable"), "{why}");
+    let mut client = H1::connect_to(process.https, &process.authority, Some("localhost")).await;
+    assert_eq!(client.get("/x", &[]).await.status, 200);
+    process.limit_threads(true);
+    process.wait_for("an upstream's name resolves again");
 }
 
 #[tokio::test]

@@ -108,7 +108,6 @@ fn every_row_is_well_formed_and_known_labels_start_at_zero() {
         ("jotgate_token_cache_total{result=\"hit\"}", 0.0),
         ("jotgate_access_log_dropped_total", 0.0),
         ("jotgate_messages_dropped_total", 0.0),
-        ("jotgate_panics_total", 0.0),
         ("jotgate_ready", 0.0),
         ("jotgate_config_generation", 7.0),
         ("jotgate_keys{issuer=\"main\"}", 1.0),
@@ -135,7 +134,6 @@ fn each_count_goes_to_its_own_series() {
     let metrics = metrics();
     metrics.count_handshake(Handshake::Timeout);
     metrics.count_token_lookup(TokenLookup::Miss);
-    metrics.count_panic();
     assert_eq!(
         value(&metrics, "jotgate_tls_handshakes_total{result=\"timeout\"}"),
         1.0
@@ -152,7 +150,6 @@ fn each_count_goes_to_its_own_series() {
         value(&metrics, "jotgate_token_cache_total{result=\"hit\"}"),
         0.0
     );
-    assert_eq!(value(&metrics, "jotgate_panics_total"), 1.0);
 }
 
 #[test]

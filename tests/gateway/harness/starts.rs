@@ -2,9 +2,12 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::Start;
 use super::process::{JOTGATE, Process};
@@ -52,7 +55,7 @@ impl Process {
 
     /// And as somebody who may not read everything: root gives itself up.
     pub fn start_as_nobody(start: Start) -> Self {
-        if !rustix::process::geteuid().is_root() {
+        if !geteuid().is_root() {
             return Self::start(start, "info");
         }
         // Where the program was built, others may not be allowed to look.
@@ -60,11 +63,29 @@ impl Process {
         std::fs::copy(JOTGATE, &program).unwrap();
         // A private key is its user's alone.
         let key = start.folder().join("certs/tls.key");
-        std::os::unix::fs::chown(key, Some(65534), Some(65534)).unwrap();
+        std::os::unix::fs::chown(key, Some(NOBODY), Some(NOBODY)).unwrap();
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]);
+        command.arg("--clear-groups");
         command.arg(program);
         Self::spawn(command, start, "info", Stdio::piped())
+    }
+
+    /// Lets one that was started as nobody have no more threads, or as many as others again.
+    pub fn limit_threads(&self, may_have_more: bool) {
+        let most = match getrlimit(Resource::Nproc).current {
+            _ if !may_have_more => "0".to_owned(),
+            Some(most) => most.to_string(),
+            None => "unlimited".to_owned(),
+        };
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &self.child.id().to_string()]);
+        prlimit.arg(format!("--nproc={most}:"));
+        // Not even root may do this to somebody else everywhere.
+        if geteuid().is_root() {
+            prlimit.uid(NOBODY).gid(NOBODY);
+        }
+        assert!(prlimit.status().unwrap().success());
     }
 
     /// And with its keys on a disk of their own, of so many KiB, which it sees alone; where it does
@@ -163,3 +184,6 @@ impl Process {
         )
     }
 }
+
+/// The user and the group that own nothing.
+const NOBODY: u32 = 65534;
