@@ -53,12 +53,20 @@ fn refused_expired(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| bench.verify(0).map(drop).expect_err("expired"));
 }
 
-/// One that somebody else has signed.
-#[divan::bench(sample_size = 100)]
-fn refused_forged(bencher: Bencher<'_, '_>) {
+/// Ever new ones that somebody else has signed, and the same one again and again.
+#[divan::bench(args = [1_000, 1], sample_count = 20, sample_size = 50)]
+fn refused_forged(bencher: Bencher<'_, '_>, count: usize) {
     let (signer, forger) = (Signer::new(KeyKind::Rsa2048), Signer::new(KeyKind::Rsa2048));
-    let mut bench = Bench::new(&signer, &[forger.token("alice", 3600)]);
-    bencher.bench_local(|| bench.verify(0).map(drop).expect_err("forged"));
+    let token = |number| forger.token(&format!("user{number}"), 3600);
+    let mut bench = Bench::new(&signer, &(0..count).map(token).collect::<Vec<_>>());
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next += 1;
+        bench
+            .verify((next - 1) % count)
+            .map(drop)
+            .expect_err("forged")
+    });
 }
 
 /// The route of a path, among so many.

@@ -133,24 +133,37 @@ class Bodies(Workload):
         return Sample(sample.count * CHUNK / 1e9, seconds=sample.seconds)
 
 
-class Refused(Workload):
-    def __init__(self, what: str):
-        self.what = what
-        self.name = what
-        self.title = f"7. Refused: one {what} token"
+class Expired(Workload):
+    name = "expired"
+    title = "7. Refused: one expired token"
 
     def takes(self, gateway):
         return gateway.checks_tokens
 
     def load(self, arena, running, options, turn):
-        key = arena.keys["RS256"]
-        if self.what == "expired":
-            token = key.token("mallory", exp=int(time.time()) - 3600)
-        else:
-            # The head and the claims of one token, the signature of another.
-            signed = key.token("mallory").rpartition(".")[0]
-            token = signed + "." + key.token("alice").rpartition(".")[2]
+        token = arena.keys["RS256"].token("mallory", exp=int(time.time()) - 3600)
         return wrk(arena, running, options.seconds, token, refused=True)
+
+
+class Forged(Workload):
+    name = "forged"
+    title = "7. Refused: forged tokens, a thousand in turn"
+
+    def takes(self, gateway):
+        return gateway.checks_tokens
+
+    def load(self, arena, running, options, turn):
+        # What each says, with the signature of another. More than a gateway may remember: what
+        # counts is that it looks at the signature.
+        key = arena.keys["RS256"]
+        said = (key.token(f"mallory{number}").rpartition(".")[0] for number in range(1000))
+        signature = key.token("alice").rpartition(".")[2]
+        tokens = arena.folder / "forged.txt"
+        if not tokens.exists():
+            tokens.write_text("".join(f"{head}.{signature}\n" for head in said))
+        return wrk(
+            arena, running, options.seconds, script=[tokens, "cycle"], refused=True
+        )
 
 
 # Microseconds at the beginning of a turn that are not looked at where latency is: the first of a
@@ -333,8 +346,8 @@ def all_workloads() -> list[Workload]:
         Handshakes("resumed"),
         Bodies("down"),
         Bodies("up"),
-        Refused("expired"),
-        Refused("forged"),
+        Expired(),
+        Forged(),
         Latency(),
         Idle(),
         Routes(),

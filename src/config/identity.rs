@@ -111,10 +111,11 @@ fn claim_path(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<ClaimPath> {
 }
 
 /// Fields that frame, route or authenticate a message, or that are written anew on the way.
-const NOT_IDENTITY: [&str; 32] = [
+const NOT_IDENTITY: [&str; 38] = [
     "accept-encoding",
     "authorization",
     "cache-control",
+    "client-ip",
     "connection",
     "content-encoding",
     "content-length",
@@ -128,6 +129,7 @@ const NOT_IDENTITY: [&str; 32] = [
     "keep-alive",
     "max-forwards",
     "origin",
+    "proxy",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
@@ -136,9 +138,13 @@ const NOT_IDENTITY: [&str; 32] = [
     "te",
     "trailer",
     "transfer-encoding",
+    "true-client-ip",
     "upgrade",
     "user-agent",
     "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::check::Check;
 use super::issuer::Declared;
 use super::{Access, Connecting, Place, Problem, Route, UpstreamTls};
+use crate::policy::IdentityRule;
 use crate::route::{HostPattern, Shape, conflicts};
 use crate::upstream::Scheme;
 
@@ -85,6 +86,7 @@ pub(super) fn warn(
     warn_of_exact_paths(check, routes);
     warn_of_idle_tls(check, routes, &common.tls);
     warn_of_idle_issuers(check, routes, issuers);
+    warn_of_mixed_subjects(check, routes);
 }
 
 /// `/api` where `/api/` was meant.
@@ -110,6 +112,29 @@ fn warn_of_exact_paths(check: &mut Check<'_>, routes: &[Route]) {
                     "for everything below it as well, write \"{subtree}\""
                 )),
             );
+        }
+    }
+}
+
+/// A subject is unique for its issuer alone (RFC 7519 §4.1.2): `alice` of the one would pass for
+/// `alice` of the other.
+fn warn_of_mixed_subjects(check: &mut Check<'_>, routes: &[Route]) {
+    for route in routes {
+        let Access::Bearer { issuers, .. } = &route.access else {
+            continue;
+        };
+        let tells = |rule: &IdentityRule| rule.forwards("iss");
+        let can_tell = route.keep_authorization || route.identity.iter().any(tells);
+        if issuers.len() > 1 && !route.identity.is_empty() && !can_tell {
+            let text = format!(
+                "route \"{}\" takes tokens of {} issuers, and its upstream cannot tell whose",
+                route.name,
+                issuers.len()
+            );
+            let help = "the same \"sub\" of two issuers are two people; forward \"iss\" as well: \
+                        identity = { X-Auth-Subject = \"sub\", X-Auth-Issuer = \"iss\" }";
+            let warning = Problem::warning(route.place.clone(), text);
+            check.problems.push(warning.help(help));
         }
     }
 }

@@ -283,6 +283,29 @@ fn what_is_allowed_but_rarely_meant_is_a_warning() {
 }
 
 #[test]
+fn t50_subjects_of_two_issuers_that_look_alike_are_a_warning() {
+    let other = "[issuer.other]\niss=\"x\"\naud=\"y\"\nkeys=\"z\"\n[issuer.main]";
+    let both = with("[issuer.main]", other).replace("\"main\"", "[\"main\", \"other\"]");
+    complains(&both, &["takes tokens of 2 issuers"]);
+    let auth = "auth = [\"main\", \"other\"]";
+    assert!(both.contains(auth), "{both}");
+    for enough in [
+        "identity = { X-Auth-Subject = \"sub\", X-Auth-Issuer = \"iss\" }",
+        "identity = {}",
+        "keep_authorization = true",
+    ] {
+        let text = both.replace(auth, &format!("{auth}\n{enough}"));
+        let (_, problems) = read(&text);
+        assert!(
+            problems
+                .iter()
+                .all(|problem| !problem.message.contains("2 issuers")),
+            "{enough}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn one_mistake_is_one_problem() {
     // The issuer's mistake is not the route's, and a syntax error hides what it swallows.
     complains(

@@ -122,11 +122,14 @@ impl Key {
     /// Judges an HMAC secret: it fits the algorithms whose hash is not longer (RFC 7518 §3.2).
     ///
     /// # Errors
-    /// [`Unfit::SecretTooShort`], [`Unfit::SecretWeak`].
+    /// [`Unfit::SecretTooShort`], [`Unfit::SecretWeak`], [`Unfit::SecretPublished`].
     pub(super) fn admit_secret(secret: &[u8], origin: Origin) -> Result<Self, Unfit> {
         let key = Self::of_secret(secret, origin)?;
         if weak::is_monotonous(secret) {
             return Err(Unfit::SecretWeak);
+        }
+        if weak::is_published(secret) {
+            return Err(Unfit::SecretPublished);
         }
         Ok(key)
     }
@@ -173,6 +176,11 @@ impl Key {
             && self.algorithms == other.algorithms
             && self.expires == other.expires
             && self.origin == other.origin
+    }
+
+    /// Distinguishes it from all other keys.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 
     /// The same key out of a certificate that ends then.

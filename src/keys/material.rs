@@ -215,10 +215,12 @@ pub(super) enum Unfit {
     #[error("a secret of {bytes} bytes; at least 32 are needed")]
     SecretTooShort { bytes: usize },
     #[error(
-        "the secret is obviously weak: it has fewer than {} distinct bytes",
+        "the secret is obviously weak: it has fewer than {} distinct bytes, or repeats itself",
         weak::FEWEST_DISTINCT_BYTES
     )]
     SecretWeak,
+    #[error("the secret is an example that everybody knows")]
+    SecretPublished,
 }
 
 /// What RSASSA-PSS keys are for.

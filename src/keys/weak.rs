@@ -48,17 +48,35 @@ pub(super) fn has_small_order(public_key: &[u8; 32]) -> bool {
     SMALL_ORDER.contains(&y)
 }
 
-/// Whether a secret is obviously not random: a repeated character, a short pattern.
+/// Whether a secret is obviously not random: few different bytes, or a pattern that is repeated.
 ///
 /// A random secret of 32 bytes has fewer than [`FEWEST_DISTINCT_BYTES`] distinct ones with a
-/// probability below 2^-130.
+/// probability below 2^-122, and two equal halves with one of 2^-128.
 pub(super) fn is_monotonous(secret: &[u8]) -> bool {
     let mut seen = [false; 256];
     for byte in secret {
         seen[usize::from(*byte)] = true;
     }
-    seen.iter().filter(|seen| **seen).count() < FEWEST_DISTINCT_BYTES
+    let distinct = seen.iter().filter(|seen| **seen).count();
+    let repeats = |period: usize| secret[period..] == secret[..secret.len() - period];
+    let longest = LONGEST_PATTERN.min(secret.len() / 2);
+    distinct < FEWEST_DISTINCT_BYTES || (1..=longest).any(repeats)
 }
+
+/// Whether a secret stands in a document that everybody copies from: RFC 7515 (A.1), and what
+/// jwt.io signs its examples with.
+pub(super) fn is_published(secret: &[u8]) -> bool {
+    PUBLISHED.contains(&secret)
+}
+
+const PUBLISHED: [&[u8]; 3] = [
+    b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+    b"a-string-secret-at-least-256-bits-long",
+    b"a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+];
+
+/// So many bytes are compared with those that follow; a longer pattern is one nobody types twice.
+const LONGEST_PATTERN: usize = 128;
 
 /// How many different bytes a secret has at least.
 pub(super) const FEWEST_DISTINCT_BYTES: usize = 8;
@@ -140,9 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_seven_distinct_bytes_is_monotonous_and_of_eight_is_not() {
+    fn a_secret_of_seven_distinct_bytes_or_two_equal_halves_is_monotonous() {
         assert!(is_monotonous(&[0; 64]));
         assert!(is_monotonous(&b"1234567".repeat(9)));
-        assert!(!is_monotonous(&b"12345678".repeat(8)));
+        assert!(is_monotonous(&b"12345678".repeat(8)));
+        assert!(is_monotonous(
+            b"correct horse battery, correct horse battery, c"
+        ));
+        assert!(!is_monotonous(
+            b"correct horse battery, staple correct horse"
+        ));
     }
 }

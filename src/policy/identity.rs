@@ -96,6 +96,11 @@ impl IdentityRule {
         &self.header
     }
 
+    /// Whether this top-level claim is what it forwards.
+    pub fn forwards(&self, claim: &str) -> bool {
+        *self.claim.0 == [claim]
+    }
+
     /// The header's value for these claims; `None` if the header is to be left out.
     ///
     /// Strings as they are, integers and booleans as JSON writes them, lists of strings joined

@@ -221,7 +221,7 @@ fn is_unforgeable(name: &HeaderName, rules: &RequestRules<'_>) -> bool {
     is_alias
         || rules.reserved.contains(name)
         || text.starts_with("x-forwarded-")
-        || REWRITTEN.contains(&text)
+        || is_rewritten(text)
         || (rules.limits_methods && METHOD_OVERRIDES.contains(&text))
 }
 
@@ -315,18 +315,21 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// As many fields as are written into most requests.
 const WRITTEN: usize = 8;
 
-/// Fields by which proxies tell upstreams where a request came from, beside `X-Forwarded-*`, and
-/// what it is called, and those that some frameworks let override the target. `Expect` is settled between hyper and
-/// each side.
-const REWRITTEN: [&str; 7] = [
-    "forwarded",
-    "x-real-ip",
-    "x-request-id",
-    "x-original-url",
-    "x-original-uri",
-    "x-rewrite-url",
-    "expect",
-];
+/// Whether upstreams hear of this from us alone, if at all.
+fn is_rewritten(name: &str) -> bool {
+    matches!(
+        name,
+        // Where a request came from and what it is called, beside `X-Forwarded-*`.
+        "forwarded" | "x-forwarded" | "x-real-ip" | "x-request-id"
+            | "client-ip" | "x-client-ip" | "true-client-ip" | "x-cluster-client-ip"
+            // What some frameworks take for the target.
+            | "x-original-url" | "x-original-uri" | "x-original-host" | "x-rewrite-url"
+            // CGI makes `HTTP_PROXY` of it, which many programs obey (CVE-2016-5385).
+            | "proxy"
+            // Settled between hyper and each side.
+            | "expect"
+    )
+}
 
 /// Fields that some frameworks take for the method.
 const METHOD_OVERRIDES: [&str; 3] = [

@@ -83,7 +83,7 @@ impl Claims {
         let audiences = self.audiences.iter();
         self.members.heap_bytes()
             + audiences
-                .map(|one| size_of_val(one) + one.len())
+                .map(|one| size_of_val(one) + one.len().max(SMALLEST_PIECE))
                 .sum::<usize>()
     }
 
@@ -159,6 +159,9 @@ fn date(
 
 /// 9999-12-31T23:59:59Z. A later date is a mistake or an attempt at an overflow.
 const LATEST_DATE: u64 = 253_402_300_799;
+
+/// What allocators give for less than that.
+const SMALLEST_PIECE: usize = 32;
 
 /// The longest subject.
 const MAX_SUBJECT_BYTES: usize = 1024;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// Why a token is `invalid_token` (RFC 6750 §3.1).
 ///
-/// In the order of the checks, so that the same token always gets the same reason.
+/// About in the order of the checks. The same token always gets the same reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvalidToken {
     /// Longer than [`MAX_TOKEN_BYTES`](super::MAX_TOKEN_BYTES).
@@ -19,6 +19,8 @@ pub enum InvalidToken {
     UnsupportedExtension,
     /// `cty: JWT`: a token inside a token.
     NestedToken,
+    /// A `typ` that says that it is for something else than access (RFC 8725 §3.11).
+    OtherPurpose,
     /// The claims set is not strict JSON, or a registered claim has the wrong type.
     MalformedClaims,
     /// No `iss`, `aud` or `exp`.
@@ -57,6 +59,7 @@ impl InvalidToken {
             Self::UnknownAlgorithm => "unknown_algorithm",
             Self::UnsupportedExtension => "unsupported_extension",
             Self::NestedToken => "nested_token",
+            Self::OtherPurpose => "other_purpose",
             Self::MalformedClaims => "malformed_claims",
             Self::MissingClaim => "missing_claim",
             Self::UnknownIssuer => "unknown_issuer",

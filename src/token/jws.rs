@@ -138,7 +138,9 @@ impl JoseHeader {
         }) {
             return Err(InvalidToken::NestedToken);
         }
-        text("typ")?;
+        if text("typ")?.is_some_and(is_for_another_purpose) {
+            return Err(InvalidToken::OtherPurpose);
+        }
         let kid = text("kid")?;
         if kid.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
             return Err(InvalidToken::MalformedHeader);
@@ -148,6 +150,21 @@ impl JoseHeader {
             kid: kid.map(Arc::from),
         })
     }
+}
+
+/// Whether this `typ` (RFC 7515 §4.1.9) is one that tokens of the same issuer have, or of its
+/// clients, that give access to nothing: those for a logout, a security event, a proof of
+/// possession, an answer about a token and a request for one.
+fn is_for_another_purpose(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    matches!(
+        typ.strip_prefix("application/").unwrap_or(&typ),
+        "logout+jwt"
+            | "secevent+jwt"
+            | "dpop+jwt"
+            | "token-introspection+jwt"
+            | "oauth-authz-req+jwt"
+    )
 }
 
 fn optional_text<'m>(

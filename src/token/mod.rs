@@ -9,6 +9,7 @@
 mod cache;
 mod claims;
 mod credential;
+mod failures;
 mod invalid;
 mod issuer;
 mod jws;

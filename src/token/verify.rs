@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::cache::{Entry, TokenCache};
+use super::failures::Failures;
 use super::known_headers::KnownHeaders;
 use super::{
     Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, MAX_TOKEN_BYTES, Presented,
@@ -47,6 +48,7 @@ impl VerifiedToken {
 pub struct Verifier {
     cache: TokenCache,
     headers: KnownHeaders,
+    failures: Failures,
     /// Room for a payload while it is looked at.
     room: Vec<u8>,
     metrics: Arc<Metrics>,
@@ -59,6 +61,7 @@ impl Verifier {
         Self {
             cache: TokenCache::new(cache_bytes),
             headers: KnownHeaders::default(),
+            failures: Failures::default(),
             room: Vec::new(),
             metrics,
         }
@@ -89,6 +92,7 @@ impl Verifier {
             self.cache.forget(token);
             return None;
         }
+        self.metrics.count_token_lookup(TokenLookup::Hit);
         if let Err(reason) = entry.claims.check(accepted, now) {
             return Some(Err(Refusal {
                 reason,
@@ -96,7 +100,6 @@ impl Verifier {
                 kid: entry.key.shared_kid(),
             }));
         }
-        self.metrics.count_token_lookup(TokenLookup::Hit);
         Some(Ok(VerifiedToken(entry)))
     }
 
@@ -146,7 +149,8 @@ impl Verifier {
         claims
             .check(accepted, now)
             .map_err(|reason| refuse(reason, Some(accepted)))?;
-        let key = verifying_key(&jws, accepted).map_err(|reason| refuse(reason, Some(accepted)))?;
+        let key = verifying_key(&jws, accepted, &mut self.failures)
+            .map_err(|reason| refuse(reason, Some(accepted)))?;
         self.headers.remember(&jws);
         Ok(Entry {
             issuer: accepted.issuer.name.clone(),
@@ -161,15 +165,23 @@ impl Verifier {
 /// `kid` only ever selects among the issuer's own keys, and `alg` only among what the selected
 /// key is for. Without `kid` (RFC 7515 §4.1.4 leaves it optional) the fitting keys are tried, as
 /// long as they are few.
-fn verifying_key<'k>(jws: &Jws<'_>, accepted: Accepted<'k>) -> Result<&'k Arc<Key>, InvalidToken> {
+fn verifying_key<'k>(
+    jws: &Jws<'_>,
+    accepted: Accepted<'k>,
+    failures: &mut Failures,
+) -> Result<&'k Arc<Key>, InvalidToken> {
     let keys = &accepted.issuer.keys;
     let algorithm = jws.header().algorithm;
-    let verifies =
-        |key: &Key| key.verify(algorithm, jws.signing_input().as_bytes(), jws.signature());
+    let mut verifies = |key: &Key| failures.verifies(key, jws);
     if let Some(kid) = &jws.header().kid {
         let Some(key) = keys.find(kid) else {
-            let loaded = keys.kids().collect::<Vec<_>>();
-            debug!(issuer = %accepted.issuer.name, ?kid, ?loaded, "unknown kid");
+            debug!(
+                issuer = %accepted.issuer.name,
+                ?kid,
+                loaded = ?keys.kids().take(MOST_SHOWN).collect::<Vec<_>>(),
+                of = keys.len(),
+                "unknown kid"
+            );
             return Err(InvalidToken::UnknownKid);
         };
         if !key.algorithms().contains(algorithm) {
@@ -190,3 +202,6 @@ fn verifying_key<'k>(jws: &Jws<'_>, accepted: Accepted<'k>) -> Result<&'k Arc<Ke
         _ => Err(InvalidToken::TooManyKeys),
     }
 }
+
+/// So many names say enough about what is loaded; anybody can ask for this line again and again.
+const MOST_SHOWN: usize = 10;

@@ -284,7 +284,7 @@ async fn t72_connection_cannot_touch_framing_host_or_the_decision() {
 }
 
 /// What proxies write, and what frameworks read in its place.
-const FORGED_ORIGINS: [&str; 16] = [
+const FORGED_ORIGINS: [&str; 22] = [
     "X-Forwarded-For: 10.0.0.1, 8.8.8.8",
     "X-Forwarded-For: 1.1.1.1",
     "X-Forwarded-Proto: http",
@@ -301,6 +301,12 @@ const FORGED_ORIGINS: [&str; 16] = [
     "X-Original-URL: /public/x",
     "X-Original-URI: /public/x",
     "X-Rewrite-URL: /public/x",
+    "X-Original-Host: evil.test",
+    "X-Forwarded: for=10.0.0.1",
+    "Client-IP: 10.0.0.1",
+    "X-Client-IP: 10.0.0.1",
+    "True-Client-IP: 10.0.0.1",
+    "Proxy: http://evil.test:8080",
 ];
 
 #[tokio::test]
@@ -557,7 +563,8 @@ async fn t76_the_token_stays_here_unless_the_route_says_otherwise() {
         ("/kept/x", &["authorization", "x-auth-subject"]),
         ("/public/x", &[]),
     ] {
-        let headers = [&good, "Proxy-Authorization: Bearer proxy"];
+        let connection = "Connection: Authorization, X-Auth-Subject";
+        let headers = [&good, connection, "Proxy-Authorization: Bearer proxy"];
         assert_eq!(client.get(path, &headers).await.status, 200, "{path}");
         let received = upstream.received().pop().unwrap();
         assert_fields(&received, fields);

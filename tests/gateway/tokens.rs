@@ -1203,13 +1203,12 @@ async fn t48_a_subject_is_a_short_string_that_is_not_empty() {
 
 #[tokio::test]
 async fn t51_tokens_of_our_issuer_for_other_purposes_are_refused() {
-    let logout = draft()
-        .header("typ", r#""logout+jwt""#)
-        .without_claim("exp")
-        .claim(
-            "events",
-            r#"{"http://schemas.openid.net/event/backchannel-logout":{}}"#,
-        );
+    let old = draft().without_claim("exp").claim(
+        "events",
+        r#"{"http://schemas.openid.net/event/backchannel-logout":{}}"#,
+    );
+    let logout = old.clone().header("typ", r#""logout+jwt""#);
+    let typ = |typ: &str| draft().header("typ", &format!("\"{typ}\"")).signed();
     assert_claims_refused(&[
         (
             "an ID token",
@@ -1221,7 +1220,11 @@ async fn t51_tokens_of_our_issuer_for_other_purposes_are_refused() {
             "8xLOxBtZp8-opaque_refresh~token".to_owned(),
             "malformed_token",
         ),
-        ("a logout token", logout.signed(), "missing_claim"),
+        ("a logout token", logout.signed(), "other_purpose"),
+        ("one of old", old.signed(), "missing_claim"),
+        ("one for us", typ("application/LOGOUT+jwt"), "other_purpose"),
+        ("a security event", typ("secevent+jwt"), "other_purpose"),
+        ("a proof of possession", typ("dpop+jwt"), "other_purpose"),
     ])
     .await;
 }

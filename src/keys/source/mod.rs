@@ -307,7 +307,7 @@ fn parse(bytes: &[u8], path: &Path) -> Contents {
 
 /// Says what a file is that is neither PEM nor JSON, if that can be told.
 fn stranger(start: &[u8]) -> Fault {
-    if start.starts_with(b"ssh-") || start.starts_with(b"ecdsa-sha2-") {
+    if is_openssh(start) {
         Fault::new("an OpenSSH public key").hint("convert it: ssh-keygen -e -m PKCS8 -f FILE")
     } else if start.starts_with(&[0x30]) {
         Fault::new("neither PEM nor JSON; it could be DER")
@@ -315,6 +315,10 @@ fn stranger(start: &[u8]) -> Fault {
     } else {
         Fault::new("neither PEM (\"-----BEGIN PUBLIC KEY-----\") nor JSON with a JWK or a JWK Set")
     }
+}
+
+fn is_openssh(start: &[u8]) -> bool {
+    start.starts_with(b"ssh-") || start.starts_with(b"ecdsa-sha2-")
 }
 
 /// Gives a file's keys their names: the key's own, else the written one, else the file's name

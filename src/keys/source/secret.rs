@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use base64::{DecodeError, Engine};
 
-use super::{Fault, Loaded, der, file, pem, undecodable};
+use super::{Fault, Loaded, der, file, is_openssh, pem, undecodable};
 use crate::exposure;
 use crate::keys::key::{Key, Origin, Place};
 use crate::keys::material::Unfit;
@@ -64,12 +66,9 @@ pub(crate) fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, 
     let line = bytes
         .strip_suffix(b"\n")
         .map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
-    if let Some(format) = public_format(bytes) {
-        return Err(Fault::new(format!("{format}, not a secret"))
-            .hint("public keys are configured with `keys`"));
-    }
-    match encoding {
-        SecretEncoding::Raw => Ok(line.to_vec()),
+    refuse_public(bytes)?;
+    let secret = match encoding {
+        SecretEncoding::Raw => return Ok(line.to_vec()),
         SecretEncoding::Base64Url => URL_SAFE_NO_PAD.decode(line).map_err(|error| {
             let fault = Fault::new(format!("not base64url: {}", undecodable(&error)))
                 .hint("write - for +, _ for / and no =, or leave out secret_encoding to use the bytes as they are");
@@ -78,21 +77,61 @@ pub(crate) fn decode(bytes: &[u8], encoding: SecretEncoding) -> Result<Vec<u8>, 
                 DecodeError::InvalidLength(_) | DecodeError::InvalidLastSymbol { .. } => fault.unsettled(),
                 DecodeError::InvalidByte(..) | DecodeError::InvalidPadding => fault,
             }
-        }),
+        })?,
+    };
+    refuse_public(&secret)?;
+    Ok(secret)
+}
+
+fn refuse_public(bytes: &[u8]) -> Result<(), Fault> {
+    match public_format(bytes) {
+        Some(format) => Err(Fault::new(format!("{format}, not a secret"))
+            .hint("public keys are configured with `keys`")),
+        None => Ok(()),
     }
 }
 
 fn public_format(bytes: &[u8]) -> Option<&'static str> {
     if pem::is_pem(bytes) {
         Some("a PEM file")
-    } else if der::public_key(bytes).is_ok() || der::certificate(bytes).is_ok() {
+    } else if is_public(bytes) {
         Some("a public key in DER")
     } else if is_json(pem_text::without_mark(bytes)) {
         Some("a JSON document")
+    } else if is_openssh(bytes.trim_ascii_start()) {
+        Some("an OpenSSH public key")
+    } else if is_base64_of_public(bytes) {
+        // As some identity providers show theirs.
+        Some("the inside of a PEM file with a public key")
     } else {
         None
     }
 }
+
+fn is_public(der: &[u8]) -> bool {
+    der::public_key(der).is_ok()
+        || der::rsa_public_key(der).is_ok()
+        || der::certificate(der).is_ok()
+}
+
+fn is_base64_of_public(text: &[u8]) -> bool {
+    let text: Vec<u8> = text
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => *byte,
+        })
+        .collect();
+    BASE64.decode(text).is_ok_and(|der| is_public(&der))
+}
+
+/// With padding or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes).is_ok()

@@ -60,7 +60,8 @@ impl Met {
 /// second one may name what the first did not.
 ///
 /// Names that the message cannot do without are not removed by it: Host and the framing are
-/// written anew in any case.
+/// written anew in any case. And the credential is not the client's to take away: where upstreams
+/// get it, a request without one would be another's.
 fn nominated(headers: &HeaderMap) -> HashSet<HeaderName> {
     headers
         .get_all(header::CONNECTION)
@@ -74,7 +75,12 @@ fn nominated(headers: &HeaderMap) -> HashSet<HeaderName> {
                 .any(|usual| option.eq_ignore_ascii_case(usual))
         })
         .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
+        .filter(|name| {
+            !matches!(
+                name.as_str(),
+                "host" | "content-length" | "content-type" | "authorization"
+            )
+        })
         .collect()
 }
 

@@ -1,5 +1,8 @@
 //! HMAC secrets.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
 
 const SECRET: &str = "correct horse battery staple, and more";
@@ -75,9 +78,23 @@ fn a_public_key_is_not_a_secret() {
         jwk(&key).to_string().into_bytes(),
         format!("\u{feff}{}", jwk(&key)).into_bytes(),
         private.into_bytes(),
+        pem_body(&key, "").into_bytes(),
+        pem_body(&key, "\n").into_bytes(),
+        pem_body(&key, "").trim_end_matches('=').as_bytes().to_vec(),
+        b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1VXgFy alice@laptop\n".to_vec(),
     ] {
-        assert!(problem(&raw(bytes)).contains("not a secret"));
+        assert!(problem(&raw(&bytes)).contains("not a secret"));
+        let wrapped = URL_SAFE_NO_PAD.encode(&bytes);
+        let wrapped = load(wrapped, SecretEncoding::Base64Url);
+        assert!(problem(&wrapped).contains("not a secret"));
     }
+}
+
+/// What stands between the lines that mark a PEM block, with this between its own.
+fn pem_body(key: &KeyPair, between: &str) -> String {
+    let pem = public_pem(key);
+    let lines: Vec<&str> = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    lines.join(between)
 }
 
 #[test]
@@ -87,6 +104,11 @@ fn short_and_monotonous_secrets_are_refused() {
         (&SECRET.as_bytes()[..31], "at least 32"),
         (&[0; 64], "obviously weak"),
         (b"changechangechangechangechangechange", "obviously weak"),
+        (
+            b"0123456789abcdef0123456789abcdef0123456789abcdef",
+            "obviously weak",
+        ),
+        (b"a-string-secret-at-least-256-bits-long", "everybody knows"),
     ] {
         assert!(problem(&raw(bytes)).contains(why));
     }
