@@ -1,5 +1,6 @@
 //! A permit becomes a request upstream, and what comes back becomes an answer.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use super::rejection::Rejection;
 use super::upgrade::{Upgrade, is_websocket};
 use crate::policy::Permit;
 use crate::snapshot::Snapshot;
-use crate::upstream::{ConnectError, Lease, SendError, Target};
+use crate::upstream::{ConnectError, Lease, SendError, Stage, Target};
 
 /// Leave of an upstream to use a connection for something else than HTTP.
 pub(super) struct Switch {
@@ -92,10 +93,14 @@ impl Forwarding {
         let worker = exchange.worker().clone();
         let progress = exchange.progress().clone();
         async move {
-            let asked = Instant::now();
+            let (asked, stage) = (Instant::now(), Cell::new(Stage::Waiting));
             let answer = tokio::select! {
-                answer = worker.pool().send(&permit, &target, request, asked) => answer,
-                rejection = too_late(&progress, asked, timeout, body_timeout) => return Err(rejection),
+                answer = worker.pool().send(&permit, &target, request, asked, &stage) => answer,
+                late = too_late(&progress, asked, timeout, body_timeout) => {
+                    let rejection = blame_for(late, stage.get());
+                    debug!(route = exchange.route().map(display), why = rejection.label(), "too late");
+                    return Err(rejection);
+                }
             };
             let (response, lease) = answer.map_err(|error| {
                 debug!(route = exchange.route().map(display), why = %chain(&error), "no answer from the upstream");
@@ -222,6 +227,25 @@ fn has_one_end(head: &http::response::Parts) -> bool {
     }
 }
 
+/// Whom to blame for an answer that is overdue: an upstream that has not got the request yet owes
+/// none.
+const fn blame_for(late: Late, stage: Stage) -> Rejection {
+    match (late, stage) {
+        (Late::Body, _) => Rejection::BodyTimeout,
+        (Late::Answer, Stage::Waiting) => Rejection::UpstreamOverloaded,
+        (Late::Answer, Stage::Connecting) => Rejection::UpstreamUnreachable,
+        (Late::Answer, Stage::Sent) => Rejection::UpstreamTimeout,
+    }
+}
+
+/// What is overdue.
+enum Late {
+    /// More of the request's body.
+    Body,
+    /// The head of the answer.
+    Answer,
+}
+
 /// Resolves when the answer's head is overdue: `timeout` after the request's body last moved, so
 /// that a long upload is no slow upstream; or when the client sends nothing of a body that is
 /// waited for, for `body_timeout`.
@@ -230,7 +254,7 @@ async fn too_late(
     mut now: Instant,
     timeout: Duration,
     body_timeout: Duration,
-) -> Rejection {
+) -> Late {
     loop {
         let is_awaited = progress.state() == State::Awaited;
         let patience = if is_awaited {
@@ -244,9 +268,9 @@ async fn too_late(
             sleep_until(due.min(now + body_timeout)).await;
             now = Instant::now();
         } else if is_awaited {
-            return Rejection::BodyTimeout;
+            return Late::Body;
         } else {
-            return Rejection::UpstreamTimeout;
+            return Late::Answer;
         }
     }
 }

@@ -60,6 +60,11 @@ impl Addresses {
         self.failed.push((address, Instant::now()));
     }
 
+    /// Somebody did.
+    pub(super) fn note_success(&mut self, address: SocketAddr) {
+        self.failed.retain(|(failed, _)| *failed != address);
+    }
+
     fn has_failed(&self, address: SocketAddr) -> bool {
         self.failed.iter().any(|(failed, _)| *failed == address)
     }

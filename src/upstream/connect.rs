@@ -11,10 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::Target;
+use super::last_words::LastWords;
 use crate::crypto;
 use crate::observe::{Connect, OpenConnection};
 use crate::pieces::{Pieces, Share, Surplus};
@@ -30,7 +31,8 @@ pub(super) struct Connection<B> {
     pub(super) share: Share,
     retire_at: Instant,
     _driver: Driver,
-    _held: Held,
+    held: Held,
+    _counted: OpenConnection,
 }
 
 /// What a connection takes up as long as it lives.
@@ -39,8 +41,17 @@ pub(super) struct Held {
     pub(super) _slot: OwnedSemaphorePermit,
     /// One of the process's sockets.
     pub(super) _socket: OwnedSemaphorePermit,
-    pub(super) _counted: OpenConnection,
 }
+
+/// A connection as hyper has it, of which nothing is counted yet.
+pub(super) struct Opened<B> {
+    sender: SendRequest<B>,
+    share: Share,
+    driver: Driver,
+}
+
+/// A TCP connection to an upstream.
+pub(super) type Tcp = LastWords<Socket<TcpStream>>;
 
 /// The task that moves a connection's bytes. It ends with its owner, not when hyper thinks fit:
 /// hyper would go on with an upload that has had its answer.
@@ -82,89 +93,85 @@ impl ConnectError {
 }
 
 impl<B> Connection<B> {
+    /// This one, which takes up what is `held`.
+    pub(super) fn new(
+        opened: Opened<B>,
+        address: SocketAddr,
+        target: &Target,
+        held: Held,
+        counted: OpenConnection,
+    ) -> Self {
+        Self {
+            sender: opened.sender,
+            address,
+            share: opened.share,
+            retire_at: Instant::now() + lifetime(target),
+            _driver: opened.driver,
+            held,
+            _counted: counted,
+        }
+    }
+
     /// Whether it can take another request now, as far as is known.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
         !self.sender.is_closed() && now < self.retire_at
     }
-}
 
-/// Opens a TCP connection to one of these addresses, trying them in this order. Each gets its
-/// share of the time that is left, so that a silent one does not use up all of it.
-///
-/// Those that failed are told to `note_failure`.
-///
-/// # Errors
-/// [`ConnectError`]: that of the last address.
-pub(super) async fn open(
-    addresses: &[SocketAddr],
-    deadline: Instant,
-    mut note_failure: impl FnMut(SocketAddr),
-) -> Result<(TcpStream, SocketAddr), ConnectError> {
-    let mut error = ConnectError::Unresolved;
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match timeout(
-            share.max(LEAST_SHARE).min(left),
-            TcpStream::connect(address),
-        )
-        .await
-        {
-            Ok(Ok(stream)) => return Ok((stream, *address)),
-            Ok(Err(refused)) => error = ConnectError::Refused(refused),
-            Err(_) => error = ConnectError::TimedOut,
-        }
-        note_failure(*address);
+    /// Closes it, and leaves what it took up to another one.
+    pub(super) fn make_room(self) -> Held {
+        self.held
     }
-    Err(error)
 }
 
-/// Starts HTTP/1.1 on an open TCP connection, inside TLS if the target wants it.
+/// How much of the time that is `left` the next of so many addresses gets: the same as the others,
+/// but enough for one on the other side of the world; and if that is silent, something is left for
+/// the others all the same.
+pub(super) fn share_of(left: Duration, addresses: usize) -> Duration {
+    match u32::try_from(addresses) {
+        Ok(0 | 1) => left,
+        Ok(count) => (left / count).max(LEAST_SHARE).min(left / 2),
+        Err(_) => Duration::ZERO,
+    }
+}
+
+/// Opens a TCP connection to this address and starts HTTP/1.1 on it, inside TLS if the target
+/// wants it.
 ///
 /// The connection is driven by a task of its own on this worker.
 ///
 /// # Errors
 /// [`ConnectError`].
-pub(super) async fn start<B>(
+pub(super) async fn open<B>(
     target: &Target,
-    (stream, address): (TcpStream, SocketAddr),
-    deadline: Instant,
-    held: Held,
+    address: SocketAddr,
     surplus: &Surplus,
-) -> Result<Connection<B>, ConnectError>
+) -> Result<Opened<B>, ConnectError>
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
+    let stream = TcpStream::connect(address);
+    let stream = stream.await.map_err(ConnectError::Refused)?;
     // Heads are small and wait for nothing: Nagle's algorithm would only delay them. An upstream
     // that vanishes without a word in the middle of a long answer is found out by the kernel.
     stream.set_nodelay(true).map_err(ConnectError::Refused)?;
     SockRef::from(&stream)
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))
         .map_err(ConnectError::Refused)?;
-    let stream = Socket::new(stream);
-    let (sender, share, driver) = match target.tls() {
-        None => drive(stream, target, surplus).await?,
+    let stream: Tcp = LastWords::new(Socket::new(stream));
+    match target.tls() {
+        None => drive(stream, target, surplus).await,
         Some(tls) => {
-            let handshake = timeout_at(deadline, tls.connect(stream)).await;
-            let stream = handshake.map_err(|_| ConnectError::TimedOut)?;
-            drive(stream.map_err(ConnectError::Tls)?, target, surplus).await?
+            let stream = tls.connect(stream).await.map_err(ConnectError::Tls)?;
+            drive(stream, target, surplus).await
         }
-    };
-    Ok(Connection {
-        sender,
-        address,
-        share,
-        retire_at: Instant::now() + lifetime(target),
-        _driver: driver,
-        _held: held,
-    })
+    }
 }
 
 async fn drive<S, B>(
     stream: S,
     target: &Target,
     surplus: &Surplus,
-) -> Result<(SendRequest<B>, Share, Driver), ConnectError>
+) -> Result<Opened<B>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
@@ -183,10 +190,14 @@ where
             debug!(upstream = &*name, %error, "upstream connection ended");
         }
     });
-    Ok((sender, share, Driver(driver.abort_handle())))
+    Ok(Opened {
+        sender,
+        share,
+        driver: Driver(driver.abort_handle()),
+    })
 }
 
-/// What an address gets at least of the time there is: one on the other side of the world.
+/// What an address gets at least, as long as half of the time is left.
 const LEAST_SHARE: Duration = Duration::from_secs(1);
 
 /// How long a connection is silent before the kernel asks whether anybody is there.
@@ -203,6 +214,31 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How old a connection may become: the setting, less or more by up to a tenth, so that
 /// connections that began together do not end together.
 fn lifetime(target: &Target) -> Duration {
-    let tenths = f64::from(u16::from_ne_bytes(crypto::random())) / f64::from(u16::MAX);
-    target.settings().max_age.mul_f64(0.9 + tenths / 5.0)
+    let part = f64::from(u16::from_ne_bytes(crypto::random())) / f64::from(u16::MAX);
+    target.settings().max_age.mul_f64(0.9 + part / 5.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_addresses_leave_time_for_the_next() {
+        let shares = |all: u64, count| {
+            let mut left = Duration::from_millis(all);
+            let share = |remaining| {
+                let share = share_of(left, remaining);
+                left -= share;
+                share.as_millis()
+            };
+            (1..=count).rev().map(share).collect::<Vec<_>>()
+        };
+        assert_eq!(shares(5000, 1), [5000]);
+        assert_eq!(shares(5000, 2), [2500, 2500]);
+        assert_eq!(shares(1000, 2), [500, 500]);
+        assert_eq!(
+            shares(5000, 8),
+            [1000, 1000, 1000, 1000, 500, 250, 125, 125]
+        );
+    }
 }

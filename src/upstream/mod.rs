@@ -5,6 +5,8 @@
 
 mod addresses;
 mod connect;
+mod dial;
+mod last_words;
 mod pool;
 mod shelf;
 mod slots;
@@ -14,7 +16,7 @@ mod tls;
 mod url;
 
 pub use connect::ConnectError;
-pub use pool::{Lease, Pool, SendError};
+pub use pool::{Lease, Pool, SendError, Stage};
 pub use slots::Slots;
 pub use switched::Duplex;
 pub use target::{Resolution, Settings, Target};

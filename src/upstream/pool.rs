@@ -9,7 +9,7 @@
 //! request for which there is none left waits, first come, first served, until one is handed back
 //! or closed; connections that nobody uses are closed for it, whatever their target.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::Upgraded;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::task::yield_now;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Target;
-use super::connect::{ConnectError, Connection, Held, open, start};
+use super::connect::{ConnectError, Connection, Held};
 use super::shelf::Shelf;
 use super::slots::Slots;
 use super::switched::{self, Duplex};
-use super::target::Resolution;
-use crate::observe::{Connect, Metrics};
+use crate::observe::Metrics;
 use crate::pieces::{Grant, Surplus};
 use crate::policy::Permit;
 
@@ -41,7 +41,7 @@ pub struct Pool<B> {
     wanted: Arc<Notify>,
     /// What all pools of the process may have open, whatever their targets allow.
     sockets: Arc<Slots>,
-    surplus: Surplus,
+    pub(super) surplus: Surplus,
     metrics: Arc<Metrics>,
 }
 
@@ -67,11 +67,22 @@ pub enum SendError {
     Broken(#[source] hyper::Error),
 }
 
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// All connections are in use.
+    Waiting,
+    /// A connection is being made.
+    Connecting,
+    /// It is on its way, or was.
+    Sent,
+}
+
 /// A connection for a request.
-struct Obtained<B> {
-    connection: Box<Connection<B>>,
+pub(super) struct Obtained<B> {
+    pub(super) connection: Box<Connection<B>>,
     /// Whether it has had others. It may have gone without our knowing yet.
-    is_used: bool,
+    pub(super) is_used: bool,
 }
 
 /// What a request that waits may get.
@@ -103,10 +114,11 @@ where
     /// Sends a request and waits for the answer's head. The permit is the proof that it may go.
     ///
     /// A kept connection may have been closed by the upstream without our knowing yet. When
-    /// hyper then hands the request back untouched, it goes out once more, on a new connection;
-    /// one of which a byte was sent never does, whatever its method.
+    /// hyper then hands the request back untouched, it goes out once more, on a new connection in
+    /// its place; one of which a byte was sent never does, whatever its method.
     ///
-    /// The request comes in a box, for a future keeps the room for what it was given.
+    /// The request comes in a box, for a future keeps the room for what it was given. `stage` tells
+    /// how far it has come, should nobody wait for the end.
     ///
     /// # Errors
     /// [`SendError`].
@@ -119,65 +131,69 @@ where
         target: &Arc<Target>,
         mut request: Box<Request<B>>,
         now: Instant,
+        stage: &Cell<Stage>,
     ) -> Result<(Response<Incoming>, Lease<B>), SendError> {
         let mut current = match self.with_shelf(target, |shelf| shelf.take(now)) {
             Some(connection) => Obtained {
                 connection,
                 is_used: true,
             },
-            None => self.obtain(target).await?,
+            None => self.obtain(target, stage).await?,
         };
-        let mut is_retried = false;
         loop {
+            stage.set(Stage::Sent);
             // In one statement: what is left of the outcome is not kept for what comes after it.
             request = match current.connection.sender.try_send_request(*request).await {
                 Ok(response) => return Ok((response, self.lease(current.connection, target))),
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) if current.is_used && !is_retried => Box::new(unsent),
+                    Some(unsent) if current.is_used => Box::new(unsent),
                     Some(_) | None => return Err(SendError::Broken(error.into_error())),
                 },
             };
-            is_retried = true;
             self.metrics.count_upstream_retry();
-            // The old one is closed first: there may be room for one only.
-            drop(current);
-            current = self.obtain(target).await?;
+            // In its place: there may be room for one only.
+            let held = current.connection.make_room();
+            // In a box, because it is rare and would make every request's future twice as large.
+            current = Box::pin(self.connect(target, held, stage)).await?;
         }
     }
 
     /// A connection that is ours alone: a new one, or one that somebody hands on while we wait.
     ///
-    /// Boxed, because it is rare and would make every request's future twice as large.
+    /// Boxed for the same reason.
     fn obtain<'a>(
         self: &'a Rc<Self>,
         target: &'a Arc<Target>,
+        stage: &'a Cell<Stage>,
     ) -> Pin<Box<dyn Future<Output = Result<Obtained<B>, SendError>> + 'a>> {
         Box::pin(async move {
             let slot = match target.slots().try_take() {
                 Some(slot) => slot,
                 None => match self.wait(target).await? {
-                    Waited::Connection(mut connection) => {
-                        // It has just had an answer, and hyper may not be through with that. If it
-                        // has gone in the meantime, sending will tell.
-                        let _ = connection.sender.ready().await;
-                        return Ok(Obtained {
-                            connection,
-                            is_used: true,
-                        });
-                    }
                     Waited::Slot(slot) => slot,
+                    Waited::Connection(connection) => {
+                        // It has just had an answer. What comes behind that, or the upstream's
+                        // end of the connection, has to be seen before it is anybody else's.
+                        yield_now().await;
+                        if connection.is_usable(Instant::now()) && connection.sender.is_ready() {
+                            return Ok(Obtained {
+                                connection,
+                                is_used: true,
+                            });
+                        }
+                        return self.connect(target, connection.make_room(), stage).await;
+                    }
                 },
             };
             let socket = match self.sockets.try_take() {
                 Some(socket) => socket,
                 None => self.wait_for_socket(target.settings().wait).await?,
             };
-            let connected = self.connect(target, slot, socket).await;
-            let connection = Box::new(connected.map_err(SendError::Unreachable)?);
-            Ok(Obtained {
-                connection,
-                is_used: false,
-            })
+            let held = Held {
+                _slot: slot,
+                _socket: socket,
+            };
+            self.connect(target, held, stage).await
         })
     }
 
@@ -192,8 +208,8 @@ where
 
     async fn wait(&self, target: &Arc<Target>) -> Result<Waited<B>, SendError> {
         let begun = Instant::now();
-        let waiting = target.slots().join_queue().ok_or(SendError::Overloaded)?;
-        let handed = self.with_shelf(target, Shelf::wait);
+        let _waiting = target.slots().join_queue().ok_or(SendError::Overloaded)?;
+        let (handed, _waiting_here) = self.with_shelf(target, Shelf::wait);
         let slot = target.slots().take();
         let obtained = timeout(target.settings().wait, async {
             tokio::select! {
@@ -204,58 +220,8 @@ where
             }
         })
         .await;
-        drop(waiting);
         self.metrics.observe_upstream_wait(begun.elapsed());
         obtained.ok().flatten().ok_or(SendError::Overloaded)
-    }
-
-    async fn connect(
-        &self,
-        target: &Arc<Target>,
-        slot: OwnedSemaphorePermit,
-        socket: OwnedSemaphorePermit,
-    ) -> Result<Connection<B>, ConnectError> {
-        let metrics = self.with_shelf(target, |shelf| shelf.metrics.clone());
-        let deadline = Instant::now() + target.settings().connect_timeout;
-        let held = Held {
-            _slot: slot,
-            _socket: socket,
-            _counted: metrics.open_connection(),
-        };
-        let connected = async {
-            let addresses = self.addresses(target, deadline).await?;
-            let note_failure =
-                |address| self.with_shelf(target, |shelf| shelf.addresses.note_failure(address));
-            let opened = open(&addresses, deadline, note_failure).await?;
-            let address = opened.1;
-            let started = start(target, opened, deadline, held, &self.surplus).await;
-            // One that takes connections and then does not speak is no better than a dead one.
-            if started.is_err() {
-                note_failure(address);
-            }
-            started
-        }
-        .await;
-        metrics.count_connect(match &connected {
-            Ok(_) => Connect::Ok,
-            Err(error) => error.kind(),
-        });
-        connected
-    }
-
-    /// The addresses in the order in which to try them; waits for the first look-up of a name.
-    async fn addresses(
-        &self,
-        target: &Arc<Target>,
-        deadline: Instant,
-    ) -> Result<Vec<std::net::SocketAddr>, ConnectError> {
-        let mut known = self.with_shelf(target, |shelf| shelf.addresses.watch());
-        let first = known.wait_for(|known| *known != Resolution::Pending);
-        // If there is nobody left to look it up, it will not resolve.
-        let _ = timeout_at(deadline, first)
-            .await
-            .map_err(|_| ConnectError::Unresolved)?;
-        Ok(self.with_shelf(target, |shelf| shelf.addresses.in_turn()))
     }
 
     fn lease(self: &Rc<Self>, connection: Box<Connection<B>>, target: &Arc<Target>) -> Lease<B> {
@@ -265,8 +231,14 @@ where
             pool: Rc::downgrade(self),
         }
     }
+}
 
-    fn with_shelf<R>(&self, target: &Arc<Target>, act: impl FnOnce(&mut Shelf<B>) -> R) -> R {
+impl<B> Pool<B> {
+    pub(super) fn with_shelf<R>(
+        &self,
+        target: &Arc<Target>,
+        act: impl FnOnce(&mut Shelf<B>) -> R,
+    ) -> R {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves
             .entry(Arc::as_ptr(target).addr())

@@ -1,7 +1,9 @@
 //! One worker's connections to one target: those that wait for a request, and the requests that
 //! wait for one.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -19,8 +21,19 @@ pub(super) struct Shelf<B> {
     pub(super) metrics: UpstreamMetrics,
     idle: Vec<Idle<B>>,
     waiters: VecDeque<oneshot::Sender<Box<Connection<B>>>>,
+    /// How many wait here: [`Slots`](super::Slots) counts them, too, for as long as they do.
+    waiting: Rc<Cell<usize>>,
     /// Whether the last connection was closed for the sake of another worker.
     is_others_turn: bool,
+}
+
+/// One request that waits here.
+pub(super) struct WaitingHere(Rc<Cell<usize>>);
+
+impl Drop for WaitingHere {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 struct Idle<B> {
@@ -36,6 +49,7 @@ impl<B> Shelf<B> {
             metrics,
             idle: Vec::new(),
             waiters: VecDeque::new(),
+            waiting: Rc::default(),
             is_others_turn: false,
         }
     }
@@ -69,8 +83,7 @@ impl<B> Shelf<B> {
         if !connection.is_usable(now) || !self.addresses.include(connection.address) {
             return;
         }
-        self.waiters.retain(|waiter| !waiter.is_closed());
-        let others_wait = self.target.slots().waiting() > self.waiters.len();
+        let others_wait = self.target.slots().waiting() > self.waiting.get();
         self.is_others_turn = others_wait && !self.is_others_turn;
         if self.is_others_turn {
             return;
@@ -90,11 +103,12 @@ impl<B> Shelf<B> {
     }
 
     /// Waits for what is [put](Self::put).
-    pub(super) fn wait(&mut self) -> oneshot::Receiver<Box<Connection<B>>> {
+    pub(super) fn wait(&mut self) -> (oneshot::Receiver<Box<Connection<B>>>, WaitingHere) {
         let (give, given) = oneshot::channel();
         self.waiters.retain(|waiter| !waiter.is_closed());
         self.waiters.push_back(give);
-        given
+        self.waiting.set(self.waiting.get() + 1);
+        (given, WaitingHere(self.waiting.clone()))
     }
 
     /// Closes what is of no use any more, or of more use to another worker or, up to `wanted`,

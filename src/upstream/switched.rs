@@ -4,11 +4,10 @@ use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::connect::Tcp;
 use crate::pieces::Pieces;
-use crate::socket::Socket;
 
 /// Bytes in both directions.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,9 +16,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// The stream itself, and what came behind the upstream's 101, in the buffer that it came in.
 pub(super) fn apart(upgraded: Upgraded) -> Option<(Box<dyn Duplex>, Bytes)> {
-    match stream_of::<Socket<TcpStream>>(upgraded) {
+    match stream_of::<Tcp>(upgraded) {
         Ok(apart) => Some(apart),
-        Err(upgraded) => stream_of::<TlsStream<Socket<TcpStream>>>(upgraded).ok(),
+        Err(upgraded) => stream_of::<TlsStream<Tcp>>(upgraded).ok(),
     }
 }
 

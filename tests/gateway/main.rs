@@ -33,6 +33,7 @@ mod manual;
 mod memory;
 mod probe;
 mod proxy_protocol;
+mod reach;
 mod redirect;
 mod reload;
 mod request_id;

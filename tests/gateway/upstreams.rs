@@ -18,7 +18,7 @@ use crate::harness::{
 };
 
 /// A public route to this target, with these keys of its own.
-fn route(to: &str, more: &str) -> String {
+pub fn route(to: &str, more: &str) -> String {
     format!("[[route]]\npath = \"/\"\nto = \"{to}\"\nauth = \"public\"\n{more}\n")
 }
 
@@ -255,13 +255,13 @@ async fn routes_with_the_same_origin_share_its_connections_whatever_their_base_p
 
 /// A name server in the test's hands.
 #[derive(Clone)]
-struct Names {
+pub struct Names {
     known: Arc<Mutex<Option<Vec<SocketAddr>>>>,
     asked: watch::Sender<u64>,
 }
 
 impl Names {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             known: Arc::default(),
             asked: watch::Sender::new(0),
@@ -269,7 +269,7 @@ impl Names {
     }
 
     /// What the name resolves to from now on; `None` is no answer.
-    fn say(&self, addresses: Option<&[SocketAddr]>) {
+    pub fn say(&self, addresses: Option<&[SocketAddr]>) {
         *self.known.lock().unwrap() = addresses.map(<[_]>::to_vec);
     }
 
@@ -284,7 +284,7 @@ impl Names {
             .unwrap();
     }
 
-    fn resolver(&self) -> Resolver {
+    pub fn resolver(&self) -> Resolver {
         let names = self.clone();
         Resolver::new(move |host, _| {
             assert_eq!(host, "app.test");
