@@ -83,7 +83,12 @@ class Gateway:
                 stdout=output,
                 stderr=errors,
             )
-        wait_for_port(port, process, log)
+        try:
+            wait_for_port(port, process, log)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         return Running(process, port, folder, time.monotonic() - begun, settings)
 
 
@@ -263,7 +268,8 @@ class Haproxy(HaproxyJwt):
     name = "haproxy"
     title = "HAProxy, no check"
     checks_tokens = False
-    rules = ""
+    # As with the others, the upstream does not read it.
+    rules = "    http-request del-header Authorization\n"
 
 
 class HaproxyTcp(HaproxyJwt):
@@ -320,7 +326,7 @@ http {{
     proxy_http_version 1.1; proxy_max_temp_file_size 0; proxy_request_buffering off;
     proxy_set_header Connection ""; proxy_set_header Host $host;
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    proxy_set_header X-Forwarded-Proto https;
+    proxy_set_header X-Forwarded-Proto https; proxy_set_header Authorization "";
     server {{
         listen 127.0.0.1:{port} ssl http2 backlog=4096;
         ssl_certificate {arena.folder}/tls.crt; ssl_certificate_key {arena.folder}/tls.key;

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +71,19 @@ class SystemCalls:
             if "TracerPid:\t0\n" not in status:
                 return
             time.sleep(0.01)
+        self.strace.kill()
+        self.strace.wait()
+        sys.exit("strace does not trace: is it allowed to?")
 
     def __exit__(self, *_) -> None:
         self.strace.terminate()
         self.strace.wait()
-        total = re.search(r"^100\.00\s+\S+\s+\d*\s+(\d+)", self.output.read_text(), re.MULTILINE)
-        self.count = int(total[1]) if total else 0
+        self.count = total_calls(self.output.read_text())
+
+
+def total_calls(summary: str) -> int:
+    """From what `strace -c` writes: the columns are as wide as their heads, and may be empty."""
+    heads, *lines = summary.splitlines()
+    end = heads.index(" calls") + len(" calls")
+    total = next(line for line in lines if line.endswith(" total"))
+    return int(total[:end].split()[-1])
