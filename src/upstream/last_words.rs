@@ -15,16 +15,31 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct LastWords<S> {
     stream: S,
-    /// Whether a write has failed because the other side is gone.
-    is_deaf: bool,
+    hearing: Hearing,
+}
+
+/// What becomes of writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    /// They are as for any stream, until one fails because the other side is gone.
+    Good,
+    /// They take for ever.
+    Deaf,
+    /// They are as for any stream, whatever happens.
+    OfNoMatter,
 }
 
 impl<S: AsyncWrite + Unpin> LastWords<S> {
     pub(super) const fn new(stream: S) -> Self {
         Self {
             stream,
-            is_deaf: false,
+            hearing: Hearing::Good,
         }
+    }
+
+    /// From now on a write fails like any other: in a tunnel nobody waits for an answer.
+    pub(super) const fn fail_at_once(&mut self) {
+        self.hearing = Hearing::OfNoMatter;
     }
 
     fn unless_deaf<T>(
@@ -32,12 +47,12 @@ impl<S: AsyncWrite + Unpin> LastWords<S> {
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.is_deaf {
+        if self.hearing == Hearing::Deaf {
             return Poll::Pending;
         }
         match write(Pin::new(&mut self.stream), cx) {
-            Poll::Ready(Err(error)) if is_gone(&error) => {
-                self.is_deaf = true;
+            Poll::Ready(Err(error)) if self.hearing == Hearing::Good && is_gone(&error) => {
+                self.hearing = Hearing::Deaf;
                 // Somebody may have looked for an answer just before it came.
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -91,7 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for LastWords<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Nobody is there to be told.
-        if self.is_deaf {
+        if self.hearing == Hearing::Deaf {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)

@@ -17,16 +17,19 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 /// The stream itself, and what came behind the upstream's 101, in the buffer that it came in.
 pub(super) fn apart(upgraded: Upgraded) -> Option<(Box<dyn Duplex>, Bytes)> {
     match stream_of::<Tcp>(upgraded) {
-        Ok(apart) => Some(apart),
-        Err(upgraded) => stream_of::<TlsStream<Tcp>>(upgraded).ok(),
+        Ok((mut stream, unread)) => {
+            stream.fail_at_once();
+            Some((Box::new(stream), unread))
+        }
+        Err(upgraded) => {
+            let (mut stream, unread) = stream_of::<TlsStream<Tcp>>(upgraded).ok()?;
+            stream.get_mut().0.fail_at_once();
+            Some((Box::new(stream), unread))
+        }
     }
 }
 
-fn stream_of<S>(upgraded: Upgraded) -> Result<(Box<dyn Duplex>, Bytes), Upgraded>
-where
-    S: Duplex + 'static,
-{
+fn stream_of<S: Duplex + 'static>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded> {
     let parts = upgraded.downcast::<TokioIo<Pieces<S>>>()?;
-    let stream = parts.io.into_inner().into_inner();
-    Ok((Box::new(stream), parts.read_buf))
+    Ok((parts.io.into_inner().into_inner(), parts.read_buf))
 }

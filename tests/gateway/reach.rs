@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
-use crate::harness::{Authority, H1, Script, Stage, Start, TlsFront, Upstream};
+use crate::harness::{Authority, H1, PATIENCE, Script, Stage, Start, TlsFront, Upstream};
 use crate::upstreams::{Names, route};
 
 /// An address where nobody answers, and what keeps it so: a full queue.
@@ -151,4 +153,25 @@ async fn t108_an_answer_is_heard_although_its_upstream_closes_on_the_rest_of_the
         let events = gateway.events(number).await;
         assert_eq!(events[number - 1]["reason"], "ok");
     }
+}
+
+#[tokio::test]
+async fn a_tunnel_whose_upstream_is_gone_ends_although_its_client_goes_on() {
+    let upstream = Script::start(move |mut line| async move {
+        line.head().await.unwrap();
+        line.send(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: raw\r\n\r\n",
+        )
+        .await;
+    })
+    .await;
+    let gateway = Start::routes(&route(&upstream.url(), "upgrade = true")).start();
+    let mut client = gateway.h1().await;
+    client
+        .send("GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n")
+        .await;
+    assert_eq!(client.head_answer().await.status, 101);
+    let going_on = async { while client.stream.write_all(&[b'x'; 65_536]).await.is_ok() {} };
+    timeout(PATIENCE, going_on).await.expect("it does not end");
+    assert_eq!(gateway.event().await["reason"], "upstream_broke_off");
 }
