@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::ClaimsError;
+
 /// Why a token is `invalid_token` (RFC 6750 §3.1).
 ///
 /// About in the order of the checks. The same token always gets the same reason.
@@ -73,6 +75,15 @@ impl InvalidToken {
             Self::TooManyKeys => "too_many_keys",
             Self::BadSignature => "bad_signature",
             Self::ClaimUnusable => "claim_unusable",
+        }
+    }
+}
+
+impl From<ClaimsError> for InvalidToken {
+    fn from(error: ClaimsError) -> Self {
+        match error {
+            ClaimsError::Malformed => Self::MalformedClaims,
+            ClaimsError::Missing => Self::MissingClaim,
         }
     }
 }

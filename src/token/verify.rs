@@ -13,10 +13,7 @@ use tracing::debug;
 use super::cache::{Entry, TokenCache};
 use super::failures::Failures;
 use super::known_headers::KnownHeaders;
-use super::{
-    Accepted, Claims, ClaimsError, Credential, InvalidToken, Jws, MAX_TOKEN_BYTES, Presented,
-    Refusal,
-};
+use super::{Accepted, Claims, Credential, InvalidToken, Jws, MAX_TOKEN_BYTES, Presented, Refusal};
 use crate::clock::NumericDate;
 use crate::keys::{Key, TRIED_WITHOUT_KID};
 use crate::observe::{Metrics, TokenLookup};
@@ -136,13 +133,7 @@ impl Verifier {
         let payload = jws
             .payload(&mut self.room)
             .map_err(|reason| refuse(reason, None))?;
-        let claims = Claims::parse(payload).map_err(|error| {
-            let reason = match error {
-                ClaimsError::Malformed => InvalidToken::MalformedClaims,
-                ClaimsError::Missing => InvalidToken::MissingClaim,
-            };
-            refuse(reason, None)
-        })?;
+        let claims = Claims::parse(payload).map_err(|error| refuse(error.into(), None))?;
         let Some(accepted) = issued_by(&claims.issuer()) else {
             return Err(refuse(InvalidToken::UnknownIssuer, None));
         };

@@ -104,7 +104,11 @@ impl fmt::Display for Verdict {
             writeln!(f, "  key      none fits")?;
         }
         match self.outcome {
-            Ok(()) => writeln!(f, "  verdict  good, signature included"),
+            Ok(()) => writeln!(
+                f,
+                "  verdict  good, signature included; a route may ask for more: its own aud, \
+                 claims to forward"
+            ),
             Err(reason) => writeln!(f, "  verdict  refused: {reason}"),
         }
     }

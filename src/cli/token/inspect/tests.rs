@@ -44,6 +44,34 @@ fn run(argument: Option<&str>, mut input: &[u8]) -> Result<String, String> {
 }
 
 #[test]
+fn what_the_gateway_refuses_whoever_signed_it_is_told_with_its_reason() {
+    let long = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(200));
+    for (header, exp, reason) in [
+        (
+            r#"{"alg":"ES256","kid":"k","typ":7}"#,
+            NOW + 60,
+            "malformed_header",
+        ),
+        (
+            r#"{"alg":"ES256","kid":"k","cty":"JWT"}"#,
+            NOW + 60,
+            "nested_token",
+        ),
+        (
+            r#"{"alg":"ES256","kid":"k","typ":"logout+jwt"}"#,
+            NOW + 60,
+            "other_purpose",
+        ),
+        (&long, NOW + 60, "malformed_header"),
+        (GOOD_HEADER, NOW * 1000, "malformed_claims"),
+    ] {
+        let mut claims = good_claims();
+        claims["exp"] = json!(exp);
+        assert_warns(&token(header, &claims.to_string()), reason);
+    }
+}
+
+#[test]
 fn a_good_token_is_shown_with_its_times_and_without_warnings() {
     let report = Report::new(&token(GOOD_HEADER, &good_claims().to_string()), now());
     assert_eq!(report.warnings, [""; 0]);
