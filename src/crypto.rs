@@ -19,7 +19,8 @@ use rustls::server::ProducesTickets;
 
 pub use verification::{RsaPadding, Sha2, VerificationKey};
 
-/// Makes AWS-LC the library behind token signatures; harmless when called again.
+/// Makes AWS-LC the library by which `jsonwebtoken` signs (`token mint`, the demo). TLS and verifying
+/// ask it directly. Harmless when called again.
 pub fn install() {
     // The error says that a provider is there already, and none but this one is compiled in.
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();

@@ -41,7 +41,7 @@ impl<'a> Jws<'a> {
     ///
     /// # Errors
     /// The first of [`InvalidToken::TooLong`], [`MalformedToken`](InvalidToken::MalformedToken)
-    /// and the header's, in the order of that enum.
+    /// and those of the header.
     pub fn parse(token: &'a str) -> Result<Self, InvalidToken> {
         Self::parse_with(token, JoseHeader::decode)
     }

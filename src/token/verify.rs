@@ -103,7 +103,7 @@ impl Verifier {
     /// Verifies a credential for a route that accepts these issuers, at `now`, and remembers it.
     ///
     /// # Errors
-    /// The first [`InvalidToken`] in the order of that enum, with what the log may say of it.
+    /// The first [`InvalidToken`] that is met, with what the log may say of it.
     pub fn verify<'s>(
         &mut self,
         credential: Credential<'_>,
