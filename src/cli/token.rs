@@ -2,6 +2,7 @@
 
 pub mod inspect;
 pub mod mint;
+mod times;
 mod verdict;
 
 use std::io::Write;

@@ -152,3 +152,32 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A third of a worker's share, when both want the same core.
 const LESS_URGENT: i32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{DurationsOf, Readiness, RouteNames};
+
+    #[test]
+    fn an_end_of_reloads_is_told() {
+        let (readiness, names) = (Readiness::starting(), RouteNames::default());
+        let metrics = Arc::new(Metrics::new(&readiness, names, DurationsOf::All));
+        metrics.reloads().begin(1);
+        let is_good = |number| {
+            let line = format!("jotgate_config_last_reload_successful {number}\n");
+            metrics.encode().contains(&line)
+        };
+        assert!(is_good(1));
+        let alarm = Alarm(metrics.clone());
+        let breaks = move || async move {
+            let _alarm = alarm;
+            panic!("on purpose");
+        };
+        let (_stop, stopped) = channel(());
+        spawn("control", stopped, breaks)
+            .unwrap()
+            .join()
+            .unwrap_err();
+        assert!(is_good(0));
+    }
+}

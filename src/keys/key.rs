@@ -178,8 +178,8 @@ impl Key {
             && self.origin == other.origin
     }
 
-    /// Distinguishes it from all other keys.
-    pub fn digest(&self) -> &[u8; 32] {
+    /// Distinguishes it from all other keys; of a secret it is a hash, and for nobody to see.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
 

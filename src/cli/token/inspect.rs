@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::times::{date, distance, seconds};
 use super::verdict::Verdict;
 use crate::cli::run::LoadError;
 use crate::clock::{Clock, NumericDate};
@@ -362,35 +362,6 @@ impl fmt::Display for Report {
 /// Characters of no width and those that change the direction (Unicode UAX 9).
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// A `NumericDate` (RFC 7519 §2) in seconds, fractions and all.
-fn seconds(value: &Value) -> Option<f64> {
-    value.as_f64()
-}
-
-fn date(time: f64) -> String {
-    // Casting saturates, and what lies beyond the year 9999 has no timestamp.
-    Timestamp::from_second(time as i64)
-        .map_or_else(|_| format!("{time} s"), |timestamp| timestamp.to_string())
-}
-
-/// `5m ago`, `in 2h 5m`, `now`: the two largest units.
-fn distance(time: f64, now: NumericDate) -> String {
-    let difference = time - now.seconds() as f64;
-    let mut rest = difference.abs() as u64;
-    let mut shown = Vec::new();
-    for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
-        if rest >= length && shown.len() < 2 {
-            shown.push(format!("{}{unit}", rest / length));
-            rest %= length;
-        }
-    }
-    match (shown.is_empty(), difference < 0.0) {
-        (true, _) => "now".to_owned(),
-        (false, true) => format!("{} ago", shown.join(" ")),
-        (false, false) => format!("in {}", shown.join(" ")),
-    }
 }
 
 /// Header, claims and signature.
