@@ -1,6 +1,6 @@
 //! Which of a target's addresses is connected to next, as one worker sees it.
 //!
-//! All of them in turn, so that none is left out; those that just failed come last, so that one
+//! All of them in turn, of all workers together, so that none is left out; those that just failed come last, so that one
 //! dead address costs one request its patience and not every second one.
 
 use std::net::SocketAddr;
@@ -18,7 +18,6 @@ pub(super) struct Addresses {
     known: watch::Receiver<Resolution>,
     /// What is known, as of the last look; `None` before the first.
     current: Option<Arc<[SocketAddr]>>,
-    turn: usize,
     failed: Vec<(SocketAddr, Instant)>,
 }
 
@@ -29,7 +28,6 @@ impl Addresses {
         Self {
             known,
             current: None,
-            turn: 0,
             failed: Vec::new(),
         }
     }
@@ -39,15 +37,14 @@ impl Addresses {
         self.known.clone()
     }
 
-    /// All addresses in the order in which to try them; the next call begins with another one.
-    pub(super) fn in_turn(&mut self) -> Vec<SocketAddr> {
+    /// All addresses in the order in which to try them, beginning with the one whose turn it is.
+    pub(super) fn in_turn(&mut self, turn: usize) -> Vec<SocketAddr> {
         let mut order = match &*self.known.borrow() {
             Resolution::Known(addresses) => addresses.to_vec(),
             Resolution::Pending | Resolution::Failed => return Vec::new(),
         };
-        let first = self.turn % order.len();
+        let first = turn % order.len();
         order.rotate_left(first);
-        self.turn = first + 1;
         self.failed.retain(|(_, at)| at.elapsed() < SHUNNED_FOR);
         // Stable, so that the good ones keep their turn.
         order.sort_by_key(|address| self.has_failed(*address));

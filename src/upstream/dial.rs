@@ -67,7 +67,7 @@ where
         // Without an answer there are none; if there is nobody left to look it up, there will be
         // none.
         let _ = timeout_at(deadline, first).await;
-        self.with_shelf(target, |shelf| shelf.addresses.in_turn())
+        self.with_shelf(target, |shelf| shelf.addresses.in_turn(target.next_turn()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::slots::Slots;
 use super::tls::ClientTls;
 use super::url::Origin;
+use crate::crypto;
 use crate::tls::Certificate;
 
 /// How an upstream is connected to. Durations and counts are for each target.
@@ -39,6 +40,8 @@ pub struct Target {
     tls: Option<ClientTls>,
     resolution: watch::Sender<Resolution>,
     slots: Slots,
+    /// How many new connections were wanted, counted from anywhere.
+    turns: AtomicUsize,
     /// No request will ask for it any more, but for those that have already.
     is_retired: AtomicBool,
 }
@@ -64,6 +67,8 @@ impl Target {
         Self {
             name: origin.to_string().into(),
             slots: Slots::new(settings.max_connections, settings.max_waiting),
+            // Or of many gateways, all would begin with the same address.
+            turns: AtomicUsize::new(usize::from_ne_bytes(crypto::random())),
             is_retired: AtomicBool::new(false),
             resolution: watch::Sender::new(resolution),
             origin,
@@ -168,6 +173,11 @@ impl Target {
     /// The addresses, now and as they change.
     pub(super) fn addresses(&self) -> watch::Receiver<Resolution> {
         self.resolution.subscribe()
+    }
+
+    /// The number of the next new connection, which tells the address to begin with.
+    pub(super) fn next_turn(&self) -> usize {
+        self.turns.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What a connection takes as long as it lives.

@@ -64,6 +64,27 @@ async fn an_address_that_is_silent_for_longer_than_anybody_waits_comes_last() {
 }
 
 #[tokio::test]
+async fn workers_share_the_turns_of_the_addresses() {
+    let mut upstreams = Vec::new();
+    for _ in 0..4 {
+        upstreams.push(Upstream::start().await);
+    }
+    let addresses: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let names = Names::new();
+    names.say(Some(&addresses));
+    let gateway = Start::routes(&route("http://app.test", ""))
+        .extra("[upstream]\nkeepalive = \"0s\"\n[server]\nworkers = 4\n")
+        .resolver(names.resolver())
+        .start();
+    for _ in 0..16 {
+        assert_eq!(gateway.h1().await.get("/x", &[]).await.status, 200);
+    }
+    for upstream in &upstreams {
+        assert_eq!(upstream.received().len(), 4);
+    }
+}
+
+#[tokio::test]
 async fn an_address_with_a_bad_certificate_leaves_the_request_to_the_next() {
     let upstream = Upstream::start().await;
     let [good, bad] = [Authority::new(), Authority::new()];
