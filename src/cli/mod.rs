@@ -84,7 +84,8 @@ struct ConfigArgs {
 /// Reads the arguments and does what they say.
 ///
 /// Exit codes: 0 done, 1 something failed on the way, 2 the arguments, the configuration or a
-/// file that it names are not usable; for `demo`, `keys` and `token` whatever fails.
+/// file that it names are not usable; for `demo`, `keys` and `token` whatever fails, but that
+/// `token inspect` exits 1 for a token that the configuration refuses.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crypto::install();
@@ -119,9 +120,11 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => command
             .run(&clock, &mut out)
             .map_err(|error| fail(&error, UNUSABLE)),
-        Command::Token(command) => command
-            .run(&clock, &mut out)
-            .map_err(|error| fail(&error, UNUSABLE)),
+        Command::Token(command) => {
+            return command
+                .run(&clock, &mut out)
+                .unwrap_or_else(|error| fail(&error, UNUSABLE));
+        }
         Command::Schema => schema::run(&mut out).map_err(|error| fail(&error, FAILED)),
         Command::Completions(args) => args.run(&mut out).map_err(|error| fail(&error, FAILED)),
         Command::Man(args) => args.run(&mut out).map_err(|error| match error {

@@ -6,7 +6,9 @@ mod times;
 mod verdict;
 
 use std::io::Write;
+use std::process::ExitCode;
 
+use super::FAILED;
 use crate::clock::Clock;
 
 /// `jotgate token`.
@@ -36,14 +38,20 @@ pub enum TokenError {
 }
 
 impl TokenCommand {
-    /// Runs the command and writes its result to `out`.
+    /// Runs the command and writes its result to `out`. That a configuration refuses a token is a
+    /// result, with a code that scripts can see.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn run(&self, clock: &Clock, out: &mut dyn Write) -> Result<(), TokenError> {
+    pub fn run(&self, clock: &Clock, out: &mut dyn Write) -> Result<ExitCode, TokenError> {
         match &self.action {
-            TokenAction::Mint(args) => Ok(args.run(clock, out)?),
-            TokenAction::Inspect(args) => Ok(args.run(clock, &mut std::io::stdin(), out)?),
+            TokenAction::Mint(args) => args.run(clock, out)?,
+            TokenAction::Inspect(args) => {
+                if args.run(clock, &mut std::io::stdin(), out)? == Some(false) {
+                    return Ok(ExitCode::from(FAILED));
+                }
+            }
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

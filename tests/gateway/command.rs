@@ -282,13 +282,16 @@ fn keys_and_tokens_made_by_the_command_fit_together() {
     write_certificate(&["localhost"], &at("tls.crt"), &at("tls.key"));
     let judge = |token: &str| {
         let arguments = ["token", "inspect", "--config", "jotgate.toml", token];
-        text(&jotgate(folder.path(), &arguments).stdout)
+        let output = jotgate(folder.path(), &arguments);
+        (output.status.code(), text(&output.stdout))
     };
-    let judged = judge(&token);
+    let (code, judged) = judge(&token);
+    assert_eq!(code, Some(0));
     for expected in ["issuer   mine (me)", "key      k1: P-256", "verdict  good"] {
         assert!(judged.contains(expected), "no {expected} in\n{judged}");
     }
-    let judged = judge(token.trim_end_matches(|c| c != '.'));
+    let (code, judged) = judge(token.trim_end_matches(|c| c != '.'));
+    assert_eq!(code, Some(1));
     assert!(
         judged.contains("verdict  refused: malformed_token"),
         "{judged}"

@@ -28,7 +28,7 @@ pub struct InspectArgs {
     /// so that it stays out of the shell's history and the list of processes
     token: Option<String>,
     /// Also tell which issuer and key of this configuration the token would meet, and whether
-    /// they would accept it now
+    /// they would accept it now; exits with 1 if not
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -51,7 +51,8 @@ pub enum InspectError {
 }
 
 impl InspectArgs {
-    /// Reads the token, from `input` unless it is an argument, and describes it to `out`.
+    /// Reads the token, from `input` unless it is an argument, and describes it to `out`. Returns
+    /// whether the configuration accepts it, if there is one.
     ///
     /// # Errors
     /// [`InspectError`]; a token that makes no sense is none.
@@ -60,15 +61,16 @@ impl InspectArgs {
         clock: &Clock,
         input: &mut dyn Read,
         out: &mut dyn Write,
-    ) -> Result<(), InspectError> {
+    ) -> Result<Option<bool>, InspectError> {
         let (token, now) = (self.token(input)?, clock.numeric_date());
         let report = Report::new(&token, now);
         write!(out, "{report}").map_err(InspectError::Output)?;
-        if let Some(config) = &self.config {
-            let verdict = Verdict::new(config, &token, &report, now)?;
-            write!(out, "{verdict}").map_err(InspectError::Output)?;
-        }
-        Ok(())
+        let Some(config) = &self.config else {
+            return Ok(None);
+        };
+        let verdict = Verdict::new(config, &token, &report, now)?;
+        write!(out, "{verdict}").map_err(InspectError::Output)?;
+        Ok(Some(verdict.is_good()))
     }
 
     /// The token without what people copy along with it.

@@ -56,6 +56,11 @@ impl Verdict {
             outcome: verify(token, accepted, now),
         })
     }
+
+    /// Whether the configuration accepts the token.
+    pub(super) const fn is_good(&self) -> bool {
+        self.outcome.is_ok()
+    }
 }
 
 fn candidates(issuer: &TrustedIssuer, alg: Option<&str>, kid: Option<&str>) -> Vec<Arc<Key>> {
