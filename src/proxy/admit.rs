@@ -5,12 +5,13 @@
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::downstream::Downstream;
 use super::exchange::Exchange;
 use super::headers::has_come_back;
 use super::rejection::Rejection;
+use super::upload::Upload;
 use crate::policy::{self, Permit};
 use crate::route::{Access, Ambiguity, HeadError, Lookup, RequestHead, Route};
 use crate::snapshot::Snapshot;
@@ -40,7 +41,7 @@ pub(super) struct Admission<'s> {
 /// The first [`Rejection`] in the order of the checks.
 pub(super) fn admit<'s>(
     parts: &Parts,
-    body: &Incoming,
+    body: &Upload,
     snapshot: &'s Snapshot,
     exchange: &mut Exchange,
 ) -> Result<Admitted<'s>, Rejection> {
@@ -133,7 +134,7 @@ fn no_credential(error: CredentialError) -> Rejection {
 }
 
 /// What can be said about the fields before anybody asks what they mean.
-fn check_fields(parts: &Parts, body: &Incoming, snapshot: &Snapshot) -> Result<(), Rejection> {
+fn check_fields(parts: &Parts, body: &Upload, snapshot: &Snapshot) -> Result<(), Rejection> {
     let headers = &parts.headers;
     let most = snapshot.limits.header_fields;
     // Browsers send each cookie in a line of its own on HTTP/2; that is one field all the same.
@@ -159,7 +160,7 @@ fn further_cookies(headers: &HeaderMap) -> usize {
 ///
 /// hyper has settled most of it before we see the head; what it lets pass is more than one
 /// transfer coding, and a body without a length from an HTTP/1.0 client.
-fn check_framing(parts: &Parts, body: &Incoming) -> Result<(), Rejection> {
+fn check_framing(parts: &Parts, body: &Upload) -> Result<(), Rejection> {
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         let is_only_one = codings.next().is_none();

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::exchange::Exchange;
 use super::headers::{Announced, rewrite_response_trailers};
 use super::portion::{Allowance, Backlog, Portion};
+use super::upload::{Upload, UploadError};
 use crate::pieces::Grant;
 use crate::upstream::Lease;
 
@@ -22,7 +23,7 @@ use crate::upstream::Lease;
 pub enum BodyError {
     /// The sender broke off, or broke the framing.
     #[error("the body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] UploadError),
     /// It has lasted longer than it may.
     #[error("the answer has lasted too long")]
     TooOld,
@@ -56,8 +57,8 @@ pub(super) enum State {
 }
 
 impl Progress {
-    pub(super) fn new(body: &Incoming, now: Instant) -> Rc<Self> {
-        let state = if is_whole(body) {
+    pub(super) fn new(body: &Upload, now: Instant) -> Rc<Self> {
+        let state = if body.is_whole() {
             State::Finished
         } else {
             State::Held
@@ -96,16 +97,9 @@ impl Progress {
     }
 }
 
-/// Whether all of a body has come: by its length, too. HTTP/2 may say that it is over in a frame
-/// of its own, which nobody waits for then.
-fn is_whole(body: &Incoming) -> bool {
-    body.is_end_stream() || body.size_hint().exact() == Some(0)
-}
-
 /// A request's body on its way to the upstream.
-#[derive(Debug)]
 pub struct RequestBody {
-    incoming: Incoming,
+    upload: Upload,
     limit: Option<u64>,
     announced: Announced,
     progress: Rc<Progress>,
@@ -116,13 +110,13 @@ pub struct RequestBody {
 impl RequestBody {
     /// With no more than `limit` bytes and the trailer fields that were announced.
     pub(super) const fn new(
-        incoming: Incoming,
+        upload: Upload,
         limit: Option<u64>,
         announced: Announced,
         progress: Rc<Progress>,
     ) -> Self {
         Self {
-            incoming,
+            upload,
             limit,
             announced,
             progress,
@@ -138,7 +132,7 @@ impl RequestBody {
             progress.state.set(State::TooLarge);
             return Err(BodyError::TooLarge);
         }
-        progress.state.set(if is_whole(&self.incoming) {
+        progress.state.set(if self.upload.is_whole() {
             State::Finished
         } else {
             State::Held
@@ -158,7 +152,7 @@ impl Body for RequestBody {
         if let Some(backlog) = &self.backlog {
             ready!(backlog.poll_room(cx));
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        match Pin::new(&mut self.upload).poll_frame(cx) {
             Poll::Pending => {
                 self.progress.await_more();
                 Poll::Pending
@@ -187,11 +181,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.upload.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.upload.size_hint()
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Downstream {
     /// How many requests ended so. What their clients had sent already is still on its way
     /// (HTTP/2).
     pub abandoned: Cell<u64>,
+    /// How many bytes of their bodies were thrown away (HTTP/2).
+    pub discarded: Cell<u64>,
     /// The answers that are on their way.
     pub deliveries: Deliveries,
     /// What is not HTTP any more, and has nobody yet to run it.
@@ -135,6 +137,7 @@ impl Downstream {
             closing: Cell::new(false),
             unread: Cell::new(false),
             abandoned: Cell::new(0),
+            discarded: Cell::new(0),
             deliveries: Deliveries::default(),
             tunnels: Tunnels {
                 waiting: RefCell::new(Some(Vec::new())),
@@ -161,6 +164,11 @@ impl Downstream {
     /// To be held by whoever runs the connection, until its end.
     pub fn run(self: &Rc<Self>) -> Running {
         Running(self.clone())
+    }
+
+    /// Notes that so much of a body was thrown away.
+    pub(super) fn discarded(&self, length: usize) {
+        self.discarded.set(self.discarded.get() + length as u64);
     }
 
     /// Notes how the body of a request ended that is over now.

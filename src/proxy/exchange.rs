@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::{Progress, ResponseBody, Source, State};
@@ -17,6 +16,7 @@ use super::headers;
 use super::portion::Allowance;
 use super::rejection::Rejection;
 use super::tunnel::End;
+use super::upload::Upload;
 use super::worker::Worker;
 use crate::observe::{AccessEvent, RequestId, RouteName, WireText};
 use crate::snapshot::Snapshot;
@@ -44,7 +44,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn begin(
         parts: &Parts,
-        body: &Incoming,
+        body: &Upload,
         downstream: &Rc<Downstream>,
         worker: &Rc<Worker>,
         snapshot: &Snapshot,

@@ -21,6 +21,7 @@ use super::headers::{
 };
 use super::rejection::Rejection;
 use super::upgrade::{Upgrade, is_websocket};
+use super::upload::Upload;
 use crate::policy::Permit;
 use crate::snapshot::Snapshot;
 use crate::upstream::{ConnectError, Lease, SendError, Stage, Target};
@@ -47,7 +48,7 @@ pub(super) struct Forwarding {
 pub(super) fn begin(
     mut admission: Admission<'_>,
     parts: &mut Parts,
-    body: Incoming,
+    body: Upload,
     upgrade: Option<Upgrade>,
     snapshot: &Snapshot,
     exchange: &Exchange,
@@ -170,7 +171,7 @@ fn switch(
 fn upstream_request(
     admission: &mut Admission<'_>,
     parts: &mut Parts,
-    body: Incoming,
+    body: Upload,
     upgrade: Option<&Upgrade>,
     snapshot: &Snapshot,
     exchange: &Exchange,

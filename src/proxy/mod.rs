@@ -16,6 +16,7 @@ mod request_id;
 mod told;
 mod tunnel;
 mod upgrade;
+mod upload;
 mod websocket;
 mod worker;
 
@@ -44,12 +45,13 @@ use exchange::Exchange;
 use forward::{Forwarding, Switch};
 use rejection::Rejection;
 use upgrade::Upgrade;
+use upload::Upload;
 
 /// A request that has arrived. Its event is written whatever becomes of it, once this is dropped
 /// or its answer's last byte has been handed over.
 pub struct Arrival {
     parts: Box<Parts>,
-    body: Incoming,
+    body: Upload,
     exchange: Box<Exchange>,
     /// What it is decided by, from its first check to the last.
     snapshot: Current,
@@ -63,6 +65,7 @@ impl Arrival {
         worker: &Rc<Worker>,
     ) -> Self {
         let (parts, body) = request.into_parts();
+        let body = Upload::new(body, parts.version, downstream);
         let snapshot = worker.snapshot();
         Self {
             exchange: Exchange::begin(&parts, &body, downstream, worker, &snapshot),
@@ -153,7 +156,7 @@ enum Reply {
 
 async fn respond(
     parts: &mut Parts,
-    body: Incoming,
+    body: Upload,
     snapshot: Current,
     exchange: &mut Exchange,
 ) -> Result<Reply, Rejection> {
@@ -176,7 +179,7 @@ enum Judged {
 /// Decides about a request, by a snapshot that goes before what may take long.
 fn judge(
     parts: &mut Parts,
-    body: Incoming,
+    body: Upload,
     snapshot: Current,
     exchange: &mut Exchange,
 ) -> Result<Judged, Rejection> {

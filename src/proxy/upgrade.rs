@@ -3,9 +3,10 @@
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::ext::Protocol;
 
+use super::upload::Upload;
 use super::websocket::Challenge;
 
 /// A wish to switch.
@@ -23,7 +24,7 @@ impl Upgrade {
     ///
     /// A request with a body is not taken for one, nor is `h2c`: that is for the client and us to
     /// settle (RFC 9113 §3.1), and we do not.
-    pub(super) fn wanted(parts: &mut Parts, body: &Incoming) -> Option<Self> {
+    pub(super) fn wanted(parts: &mut Parts, body: &Upload) -> Option<Self> {
         if parts.version == Version::HTTP_2 {
             let protocol = parts.extensions.get::<Protocol>()?;
             if parts.method != Method::CONNECT || protocol.as_ref() != b"websocket" {

@@ -166,10 +166,12 @@ impl Vigil {
     }
 
     /// PING, SETTINGS and their kin are answered by the library for as long as they come. What was
-    /// sent of bodies that nobody wanted comes still, as much as the windows allow.
+    /// sent of bodies that nobody wanted comes still, as much as the windows allow and for a moment
+    /// more than that, which is then thrown away.
     fn is_flooding(&self) -> bool {
         let abandoned = self.downstream.abandoned.get() * u64::from(super::http2::STREAM_WINDOW);
-        self.activity.bytes() - self.quiet_from > MAX_BYTES_WITHOUT_STREAM + abandoned
+        let expected = abandoned + self.downstream.discarded.get();
+        self.activity.bytes() - self.quiet_from > MAX_BYTES_WITHOUT_STREAM + expected
     }
 }
 

@@ -47,6 +47,7 @@ mod tls;
 mod tokens;
 mod upgrade;
 mod upgrades;
+mod uploads;
 mod upstreams;
 mod vectors;
 mod writing;
