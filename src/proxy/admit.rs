@@ -9,7 +9,7 @@ use hyper::body::Body;
 
 use super::downstream::Downstream;
 use super::exchange::Exchange;
-use super::headers::has_come_back;
+use super::headers::{has_come_back, has_no_hop_left};
 use super::rejection::Rejection;
 use super::upload::Upload;
 use crate::policy::{self, Permit};
@@ -21,7 +21,7 @@ use crate::token::{self, CredentialError, InvalidToken, Presented};
 pub(super) enum Admitted<'s> {
     /// One for an upstream.
     Forward(Admission<'s>),
-    /// `OPTIONS *`: one about the server itself.
+    /// `OPTIONS` about the server itself, or for the last one that it may reach.
     Server,
 }
 
@@ -61,7 +61,11 @@ pub(super) fn admit<'s>(
         Lookup::MethodNotAllowed { allow } => return Err(Rejection::MethodNotAllowed(allow)),
     };
     exchange.routed(&route.name);
+    check_parameters(&head, route, snapshot)?;
     let permit = permit(route, &parts.headers, snapshot, exchange)?;
+    if parts.method == Method::OPTIONS && has_no_hop_left(&parts.headers) {
+        return Ok(Admitted::Server);
+    }
     if route
         .max_body
         .is_some_and(|limit| body.size_hint().lower() > limit)
@@ -74,6 +78,26 @@ pub(super) fn admit<'s>(
         permit,
         route,
     }))
+}
+
+/// Many an upstream drops what follows a `;` in a segment before it looks at the path. It must not
+/// come to what another route is for.
+fn check_parameters(
+    head: &RequestHead<'_>,
+    route: &Route,
+    snapshot: &Snapshot,
+) -> Result<(), Rejection> {
+    let Some(path) = head.path_without_parameters() else {
+        return Ok(());
+    };
+    let ambiguous = || Rejection::Head(HeadError::Ambiguous(Ambiguity::PathParameters));
+    let path = path.map_err(|_no_path| ambiguous())?;
+    match snapshot.routes.find(head.host(), &path, head.method()) {
+        Lookup::Found(other) if std::ptr::eq(other, route) => Ok(()),
+        // Then the route's own pattern has a `;`.
+        Lookup::NoRoute => Ok(()),
+        Lookup::Found(_) | Lookup::MethodNotAllowed { .. } => Err(ambiguous()),
+    }
 }
 
 /// The host as the upstream may get it: the client's own field, if that is canonical already.
@@ -229,8 +253,11 @@ fn forwarded_target(
     if base.is_empty()
         && path == parts.uri.path()
         && let Some(target) = parts.uri.path_and_query()
+        && target.as_str().starts_with('/')
     {
-        return Ok(target.clone());
+        // The path of `http://host#…` is written as none at all, though it is told as one.
+        let is_root = target.as_str() == "/";
+        return Ok(if is_root { root() } else { target.clone() });
     }
     let slash = if path.starts_with('/') { "" } else { "/" };
     let mut target = [base, slash, path].concat();
@@ -241,6 +268,10 @@ fn forwarded_target(
     // All its parts were checked; a target that is none after all is refused, not sent.
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(target))
         .map_err(|_| Rejection::Head(HeadError::Ambiguous(Ambiguity::TargetForm)))
+}
+
+fn root() -> PathAndQuery {
+    PathAndQuery::from_static("/")
 }
 
 /// Where the plain listener sends a request: the same host, port aside, and path, over https.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, Version, header};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
@@ -15,9 +15,10 @@ use tracing::debug;
 use super::Reply;
 use super::admit::Admission;
 use super::body::{Progress, RequestBody, Source, State};
+use super::ending;
 use super::exchange::Exchange;
 use super::headers::{
-    Framing, RequestRules, detach, rewrite_request, rewrite_response, rewrite_switch,
+    Framing, RequestRules, detach, one_hop_less, rewrite_request, rewrite_response, rewrite_switch,
 };
 use super::rejection::Rejection;
 use super::upgrade::{Upgrade, is_websocket};
@@ -125,7 +126,8 @@ fn conclude(
         return switch(response, lease, &upgrade);
     }
     let (mut head, incoming) = response.into_parts();
-    if !has_one_end(&head) || upgrade.is_some_and(|upgrade| !upgrade.may_answer(head.status)) {
+    ending::settle(&mut head).map_err(|_ambiguous| Rejection::UpstreamBroken)?;
+    if upgrade.is_some_and(|upgrade| !upgrade.may_answer(head.status)) {
         return Err(Rejection::UpstreamBroken);
     }
     rewrite_response(&mut head.headers);
@@ -178,6 +180,9 @@ fn upstream_request(
 ) -> Request<RequestBody> {
     let route = admission.route;
     let mut headers = std::mem::take(&mut parts.headers);
+    if parts.method == Method::OPTIONS {
+        one_hop_less(&mut headers);
+    }
     let announced = rewrite_request(
         &mut headers,
         &RequestRules {
@@ -210,22 +215,6 @@ fn upstream_request(
     *request.uri_mut() = Uri::from(admission.target.clone());
     *request.headers_mut() = headers;
     request
-}
-
-/// Whether there is one reading of where the answer ends (RFC 9112 §6.1, §6.3): hyper prefers a
-/// transfer coding to a length and leaves both in the head. A coding other than chunked would
-/// reach the client undeclared.
-fn has_one_end(head: &http::response::Parts) -> bool {
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => {
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-                && head.version != Version::HTTP_10
-                && !head.headers.contains_key(header::CONTENT_LENGTH)
-        }
-        (Some(_), Some(_)) => false,
-    }
 }
 
 /// Whom to blame for an answer that is overdue: an upstream that has not got the request yet owes

@@ -187,6 +187,8 @@ pub(super) fn rewrite_response(headers: &mut HeaderMap) {
 /// Turns the fields of an upstream's 101 into what the client gets.
 pub(super) fn rewrite_switch(headers: &mut HeaderMap, upgrade: &Upgrade, protocol: &HeaderValue) {
     rewrite_response(headers);
+    // What follows is no content, whatever the upstream says of its length (RFC 9110 §8.6).
+    headers.remove(header::CONTENT_LENGTH);
     match upgrade {
         Upgrade::Offered(_) => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -210,6 +212,27 @@ pub(super) fn has_come_back(headers: &HeaderMap, pseudonym: &Pseudonym) -> bool 
             words.filter(|word| !word.is_empty()).nth(1)
         })
         .any(|name| name == pseudonym.name().as_bytes())
+}
+
+/// Whether OPTIONS is for us, as no further hop is allowed (RFC 9110 §7.6.2).
+pub(super) fn has_no_hop_left(headers: &HeaderMap) -> bool {
+    hops_left(headers) == Some(0)
+}
+
+/// Notes that OPTIONS has come this far.
+pub(super) fn one_hop_less(headers: &mut HeaderMap) {
+    if let Some(left) = hops_left(headers) {
+        headers.insert(header::MAX_FORWARDS, left.saturating_sub(1).into());
+    }
+}
+
+fn hops_left(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::MAX_FORWARDS)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Whether a field is one that only we may write.

@@ -5,6 +5,7 @@ mod body;
 mod carry;
 mod delivery;
 mod downstream;
+mod ending;
 mod exchange;
 mod forward;
 mod forwarded;
@@ -201,7 +202,8 @@ fn judge(
     Ok(Judged::Forward(forwarding))
 }
 
-/// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7), which is us.
+/// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7), which is us; and so are we the
+/// last that a request with no hop left is for (§7.6.2).
 fn server_options() -> Response<body::Source> {
     let mut response = Response::new(body::Source::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -22,8 +22,9 @@ pub(super) enum Upgrade {
 impl Upgrade {
     /// What a request wants. An extended CONNECT is a GET from here on, as it is in HTTP/1.1.
     ///
-    /// A request with a body is not taken for one, nor is `h2c`: that is for the client and us to
-    /// settle (RFC 9113 §3.1), and we do not.
+    /// A request with a body is not taken for one. Nor is a wish for HTTP in another version: that
+    /// is for the client and us to settle (RFC 9113 §3.1), and inside a tunnel nobody would look at
+    /// its requests.
     pub(super) fn wanted(parts: &mut Parts, body: &Upload) -> Option<Self> {
         if parts.version == Version::HTTP_2 {
             let protocol = parts.extensions.get::<Protocol>()?;
@@ -40,7 +41,7 @@ impl Upgrade {
             return None;
         }
         let offered: Vec<&str> = tokens(&parts.headers, &header::UPGRADE)
-            .filter(|name| !is(name, "h2c"))
+            .filter(|name| !is_http(name))
             .collect();
         if offered.is_empty() {
             return None;
@@ -120,6 +121,14 @@ fn tokens<'h>(
         .flat_map(|line| line.split(','))
         .map(str::trim)
         .filter(|token| !token.is_empty())
+}
+
+/// Whether this is a name of HTTP, or as good as one.
+fn is_http(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or(protocol);
+    ["http", "h2", "h2c", "h3"]
+        .iter()
+        .any(|http| is(name, http))
 }
 
 /// Protocol names know no case (RFC 9110 §7.8).

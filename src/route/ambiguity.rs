@@ -32,6 +32,9 @@ pub enum Ambiguity {
     /// A `.` or `..` segment, in whatever spelling and with whatever parameters.
     #[error("the path has a . or .. segment")]
     DotSegment,
+    /// Parameters (`;…`) without which the path would be for another route.
+    #[error("the path is for another route without its parameters (;…)")]
+    PathParameters,
     /// `//`.
     #[error("the path has an empty segment (//)")]
     EmptySegment,
@@ -70,6 +73,7 @@ impl Ambiguity {
             Self::Scheme => "scheme",
             Self::PathNotAbsolute => "path_not_absolute",
             Self::DotSegment => "dot_segment",
+            Self::PathParameters => "path_parameters",
             Self::EmptySegment => "empty_segment",
             Self::EncodedSlash => "encoded_slash",
             Self::Backslash => "backslash",

@@ -76,6 +76,12 @@ impl<'a> RequestHead<'a> {
         &self.path
     }
 
+    /// The path as those read it who drop the parameters of segments (`;…`), if that is another one;
+    /// or why it is none then.
+    pub fn path_without_parameters(&self) -> Option<Result<String, Ambiguity>> {
+        path::without_parameters(&self.path)
+    }
+
     /// The query as it was sent, without its question mark.
     pub fn query(&self) -> Option<&'a str> {
         self.query

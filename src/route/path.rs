@@ -2,12 +2,15 @@
 //! case, nothing else changed (RFC 3986 §6.2.2.1–2).
 //!
 //! That one form is decided on *and* forwarded, so no upstream can see another path; for a route,
-//! its segments are [compared] so that both spellings of a character lead to the same one. What an upstream might still read as another path (dot segments, encoded
-//! slashes, empty segments, bytes that are not UTF-8) is refused, never repaired: a repaired path
-//! is a path that nobody asked for. Nothing is decoded twice: `%25` stays `%25`.
+//! its segments are [compared] so that both spellings of a character lead to the same one. What an
+//! upstream might still read as another path (dot segments, encoded slashes, empty segments, bytes
+//! that are not UTF-8) is refused, never repaired: a repaired path is a path that nobody asked for.
+//! Nothing is decoded twice: `%25` stays `%25`.
 
 use std::borrow::Cow;
 use std::ops::Range;
+
+use memchr::memchr;
 
 use super::ambiguity::Ambiguity;
 
@@ -60,6 +63,25 @@ pub(super) fn compared(segment: &str) -> Cow<'_, str> {
         }
     }
     compared.finish()
+}
+
+/// A canonical path without what follows a `;` in each segment, escaped or not; `None` if nothing
+/// does.
+///
+/// # Errors
+/// What is refused of any other path: a segment of nothing but parameters is an empty one.
+pub(super) fn without_parameters(path: &str) -> Option<Result<String, Ambiguity>> {
+    let has = |byte| memchr(byte, path.as_bytes()).is_some();
+    let has_parameters = has(b';') || has(b'%') && path.contains(ESCAPED_SEMICOLON);
+    if !has_parameters {
+        return None;
+    }
+    let segments = path.split('/').map(|segment| {
+        let name = segment.split(';').next().unwrap_or_default();
+        name.split(ESCAPED_SEMICOLON).next().unwrap_or_default()
+    });
+    let path = segments.collect::<Vec<_>>().join("/");
+    Some(canonicalize(&path).map(Cow::into_owned))
 }
 
 /// The character that the escapes at the start of `bytes` stand for: one escape, or as many as
@@ -206,6 +228,9 @@ fn is_allowed_raw(byte: u8) -> bool {
 
 /// `%` and two digits.
 const ESCAPE_LEN: usize = 3;
+
+/// In canonical form.
+const ESCAPED_SEMICOLON: &str = "%3B";
 
 #[cfg(test)]
 mod tests;

@@ -604,6 +604,18 @@ async fn t109_what_a_bad_upstream_says_reaches_at_most_the_one_who_asked() {
             "",
         ),
         (
+            "two lengths of nothing",
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\ncontent-length: 8\r\n\r\n".into(),
+            &[502],
+            "",
+        ),
+        (
+            "no length of nothing",
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: zz\r\n\r\n".into(),
+            &[502],
+            "",
+        ),
+        (
             "HTTP/9.9",
             "HTTP/9.9 200 OK\r\ncontent-length: 2\r\n\r\nok".into(),
             &[502],

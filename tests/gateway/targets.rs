@@ -202,12 +202,76 @@ async fn t86_parameters_hide_no_dots_and_are_otherwise_text() {
 }
 
 #[tokio::test]
+async fn t86_parameters_do_not_lead_around_a_route() {
+    let refused = |target| refused(target, 400, "path_parameters");
+    let start = |upstream: &Upstream| {
+        let url = upstream.url();
+        Start::routes(&format!(
+            r#"
+            [[route]]
+            path = "/"
+            to = "{url}"
+            auth = "public"
+            [[route]]
+            path = "/api/"
+            to = "{url}"
+            auth = "main"
+            [[route]]
+            path = "/posts"
+            methods = ["POST"]
+            to = "{url}"
+            auth = "public"
+            "#
+        ))
+    };
+    check(
+        start,
+        &[
+            // As an upstream reads it that drops parameters, each of these is `/api/s`.
+            refused(b"/api;x/s"),
+            refused(b"/api;/s"),
+            refused(b"/api%3Bx/s"),
+            refused(b"/api%3bx/s;y"),
+            refused(b"/;x/api/s"),
+            refused(b"/%3B/api/s"),
+            refused(b"/posts;x"),
+            passed(b"/public;x=y/z;1", "/public;x=y/z;1"),
+            passed(b"/;jsessionid=1", "/;jsessionid=1"),
+            passed(b"/public?;/api/s", "/public?;/api/s"),
+        ],
+    )
+    .await;
+    // Where there is no other route, a pattern may have them.
+    let start = |upstream: &Upstream| {
+        let route = crate::upstreams::route(&upstream.url(), "");
+        Start::routes(&route.replace("\"/\"", "\"/v;1\""))
+    };
+    check(start, &[passed(b"/v;1", "/v;1")]).await;
+}
+
+#[tokio::test]
 async fn t87_a_fragment_changes_no_route() {
     check(
         Start::with,
         &[
             refused(b"/api/s#/public/x", 401, "no_credential"),
             passed(b"/public#/../api", "/public"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn t87_an_absolute_target_without_a_path_is_written_with_one() {
+    let to = |upstream: &Upstream| Start::routes(&crate::upstreams::route(&upstream.url(), ""));
+    check(
+        to,
+        &[
+            passed(b"http://localhost", "/"),
+            passed(b"http://localhost#x", "/"),
+            passed(b"http://localhost/#x", "/"),
+            passed(b"http://localhost?#x", "/?"),
+            passed(b"http://localhost?a#x", "/?a"),
         ],
     )
     .await;
@@ -500,6 +564,28 @@ async fn t95_methods_that_are_no_business_of_an_upstream_stay_here() {
     let answer = ask(&gateway, b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(answer.status, 200);
     assert_eq!(upstream.only().line, "OPTIONS / HTTP/1.1");
+}
+
+#[tokio::test]
+async fn options_go_as_far_as_they_may() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let mut client = gateway.h1().await;
+    for (path, hops, status, left) in [
+        ("/public/x", "2", 200, Some("1")),
+        ("/public/x", "0", 204, None),
+        ("/api/x", "0", 401, None),
+        ("/public/x", "-1", 200, Some("-1")),
+    ] {
+        let before = upstream.received().len();
+        let answer = client
+            .request("OPTIONS", path, &[&format!("Max-Forwards: {hops}")])
+            .await;
+        assert_eq!(answer.status, status, "{path} {hops}");
+        let forwarded = upstream.received().split_off(before);
+        let forwarded = forwarded.first().map(|request| request.one("max-forwards"));
+        assert_eq!(forwarded, left.map(Some), "{path} {hops}");
+    }
 }
 
 #[tokio::test]

@@ -153,6 +153,24 @@ proptest! {
 }
 
 #[test]
+fn a_switch_has_no_length() {
+    let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    for upgrade in [
+        Upgrade::Offered(HeaderValue::from_static("websocket")),
+        Upgrade::ExtendedConnect(Challenge::new()),
+    ] {
+        let mut switch = headers(&[text("content-length", "0"), text("x-kept", "1")], &[]);
+        rewrite_switch(
+            &mut switch,
+            &upgrade,
+            &HeaderValue::from_static("websocket"),
+        );
+        assert!(!switch.contains_key(header::CONTENT_LENGTH));
+        assert_eq!(switch["x-kept"], "1");
+    }
+}
+
+#[test]
 fn t117_detached_values_are_the_same_and_let_go_of_the_buffer_they_came_in() {
     let mut buffer = Bytes::from(b"one two and much more".to_vec());
     let mut headers = HeaderMap::new();

@@ -66,7 +66,7 @@ fn may_trail(name: &HeaderName) -> bool {
 
 /// Fields that decide where a message goes or ends, who may see it, and how it is to be read: all
 /// of that is settled before its body begins.
-const NEVER_TRAILING: [&str; 23] = [
+const NEVER_TRAILING: [&str; 27] = [
     "age",
     "authorization",
     "cache-control",
@@ -87,7 +87,11 @@ const NEVER_TRAILING: [&str; 23] = [
     "set-cookie",
     "strict-transport-security",
     "vary",
+    "via",
     "warning",
     "www-authenticate",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
     "x-request-id",
 ];
