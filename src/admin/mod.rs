@@ -1,14 +1,17 @@
 //! The operator's listener: is the process alive, does it want requests, what has it counted.
 //!
-//! Pure answers to a method and a path. Nothing here changes the gateway, and nothing here may
-//! ever be reached through a route.
+//! Pure answers to a method and a path. Nothing here changes the gateway.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS,
+};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::observe::{Metrics, Phase, Readiness};
@@ -25,9 +28,13 @@ pub struct AdminState {
     pub live: Live,
 }
 
-/// Answers `method` on `path`, which is without its query.
-pub fn respond(method: &Method, path: &str, state: &AdminState) -> Response<Full<Bytes>> {
-    let answer = match path {
+/// Answers a request of `peer`, by its method and its path.
+pub fn respond<B>(request: &Request<B>, peer: IpAddr, state: &AdminState) -> Response<Full<Bytes>> {
+    let method = request.method();
+    if peer.to_canonical().is_loopback() && !is_named_here(request.headers().get(HOST)) {
+        return Answer::problem(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED).into_response(method);
+    }
+    let answer = match request.uri().path() {
         "/" => Answer::text(StatusCode::OK, INDEX),
         "/livez" => Answer::text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(state),
@@ -52,6 +59,18 @@ pub fn respond(method: &Method, path: &str, state: &AdminState) -> Response<Full
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
+}
+
+/// Whether a client on this machine has asked for this machine. A page in a browser here, whose
+/// name its owner has led to this address, asks for its own.
+fn is_named_here(host: Option<&HeaderValue>) -> bool {
+    let Some(host) = host else { return true };
+    let authority = || host.to_str().ok()?.parse::<Authority>().ok();
+    authority().is_some_and(|authority| {
+        let name = authority.host().to_ascii_lowercase();
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || name.ends_with(".localhost") || address.parse::<IpAddr>().is_ok()
+    })
 }
 
 fn json(contents: &BTreeMap<String, String>) -> Bytes {
@@ -136,6 +155,7 @@ jotgate
 /contents what is in force, for jotgate check --against
 ";
 const NOT_FOUND: &str = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"GET / lists what there is"}"#;
+const MISDIRECTED: &str = r#"{"type":"about:blank","title":"Misdirected Request","status":421,"detail":"from this machine, ask by address or as localhost"}"#;
 const METHOD_NOT_ALLOWED: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"everything here is read with GET or HEAD"}"#;
 /// The media type of what [`Metrics::encode`] writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -147,6 +167,28 @@ mod tests {
     use super::*;
     use crate::observe::{DurationsOf, RouteNames};
     use crate::snapshot::Snapshot;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_page_of_somebody_elses_reads_nothing_here() {
+        let state = state();
+        let elsewhere = IpAddr::from([192, 0, 2, 7]);
+        for (host, peer, status) in [
+            ("localhost", LOOPBACK, 200),
+            ("LocalHost:9901", LOOPBACK, 200),
+            ("127.0.0.1:9901", LOOPBACK, 200),
+            ("[::1]:9901", LOOPBACK, 200),
+            ("evil.test:9901", LOOPBACK, 421),
+            ("localhost.evil.test", LOOPBACK, 421),
+            ("", LOOPBACK, 421),
+            ("gateway.test:9901", elsewhere, 200),
+        ] {
+            let request = Request::get("/contents").header(HOST, host).body(());
+            let response = respond(&request.unwrap(), peer, &state);
+            assert_eq!(response.status(), status, "{host}");
+        }
+    }
 
     fn state() -> AdminState {
         let readiness = Readiness::starting();
@@ -162,7 +204,12 @@ mod tests {
     }
 
     fn ask(method: Method, path: &str, state: &AdminState) -> (Response<()>, String) {
-        let (head, body) = respond(&method, path, state).into_parts();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(())
+            .unwrap();
+        let (head, body) = respond(&request, LOOPBACK, state).into_parts();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

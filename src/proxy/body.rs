@@ -248,6 +248,9 @@ impl ResponseBody {
             backlog: allowance.map(Backlog::sharing),
             exchange: Some(exchange),
         };
+        if let (Some(backlog), Some(exchange)) = (&body.backlog, &body.exchange) {
+            exchange.delivered_through(backlog);
+        }
         if body.is_end_stream() {
             body.finish(Instant::now());
         }

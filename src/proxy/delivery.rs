@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::portion::Backlog;
+
 /// One answer, from its request's head to its last byte.
 #[derive(Debug)]
 pub struct Delivery {
     begun: Instant,
     /// Since when a piece is handed over and the next one not asked for.
     untaken_since: Cell<Option<Instant>>,
+    /// What was handed over, where that tells that some of it is taken (HTTP/2).
+    backlog: RefCell<Option<Backlog>>,
     cut: Cell<Option<Cut>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -40,6 +44,7 @@ impl Deliveries {
         let delivery = Rc::new(Delivery {
             begun: now,
             untaken_since: Cell::new(None),
+            backlog: RefCell::default(),
             cut: Cell::new(None),
             waker: RefCell::default(),
         });
@@ -67,6 +72,7 @@ impl Deliveries {
     pub fn cut_overdue(&self, patience: Option<Duration>, max_age: Duration) -> bool {
         let mut found = false;
         for delivery in &*self.all.borrow() {
+            delivery.note_progress();
             let untaken = delivery.untaken_since.get().zip(patience);
             let is_stalled = untaken.is_some_and(|(since, patience)| since.elapsed() >= patience);
             let cut = if is_stalled {
@@ -91,6 +97,19 @@ impl Deliveries {
 }
 
 impl Delivery {
+    /// What is handed over from now on tells when some of it is taken.
+    pub(super) fn watch(&self, backlog: &Backlog) {
+        self.backlog.replace(Some(backlog.clone()));
+    }
+
+    /// A large piece may well take long, and some of it has been taken.
+    fn note_progress(&self) {
+        let moves = |backlog: &Backlog| backlog.has_moved();
+        if self.untaken_since.get().is_some() && self.backlog.borrow().as_ref().is_some_and(moves) {
+            self.untaken_since.set(Some(Instant::now()));
+        }
+    }
+
     pub(super) fn handed_over(&self, now: Instant) {
         self.untaken_since.set(Some(now));
     }

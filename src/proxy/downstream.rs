@@ -62,6 +62,8 @@ pub struct Downstream {
     /// How many requests ended so. What their clients had sent already is still on its way
     /// (HTTP/2).
     pub abandoned: Cell<u64>,
+    /// How many requests their client took back before there was an answer.
+    pub taken_back: Cell<u64>,
     /// How many bytes of their bodies were thrown away (HTTP/2).
     pub discarded: Cell<u64>,
     /// The answers that are on their way.
@@ -137,6 +139,7 @@ impl Downstream {
             closing: Cell::new(false),
             unread: Cell::new(false),
             abandoned: Cell::new(0),
+            taken_back: Cell::new(0),
             discarded: Cell::new(0),
             deliveries: Deliveries::default(),
             tunnels: Tunnels {
@@ -164,6 +167,11 @@ impl Downstream {
     /// To be held by whoever runs the connection, until its end.
     pub fn run(self: &Rc<Self>) -> Running {
         Running(self.clone())
+    }
+
+    /// Notes that a client took a request back before there was an answer.
+    pub(super) fn took_back(&self) {
+        self.taken_back.set(self.taken_back.get() + 1);
     }
 
     /// Notes that so much of a body was thrown away.
@@ -208,6 +216,11 @@ impl InFlight {
     /// How many there have been since the connection began.
     pub fn total(&self) -> u64 {
         self.0.total.get()
+    }
+
+    /// Counts one that takes no time.
+    pub fn pass(&self) {
+        self.0.total.set(self.0.total.get() + 1);
     }
 
     pub(super) fn enter(&self) -> InFlightGuard {

@@ -11,14 +11,15 @@ use tokio::time::Instant;
 use super::body::{Progress, ResponseBody, Source, State};
 use super::delivery::{Cut, Delivery};
 use super::downstream::{Downstream, InFlightGuard};
+use super::event::{CLIENT_CLOSED, CLIENT_CLOSED_REQUEST, event_of};
 use super::forwarded::Origin;
 use super::headers;
-use super::portion::Allowance;
+use super::portion::{Allowance, Backlog};
 use super::rejection::Rejection;
 use super::tunnel::End;
 use super::upload::Upload;
 use super::worker::Worker;
-use crate::observe::{AccessEvent, RequestId, RouteName, WireText};
+use crate::observe::{AccessEvent, RequestId, RouteName};
 use crate::snapshot::Snapshot;
 use crate::token::{Refusal, VerifiedToken};
 
@@ -58,11 +59,7 @@ impl Exchange {
         Box::new(Self {
             event: AccessEvent {
                 client: origin.client(),
-                protocol: protocol(parts.version),
-                method: parts.method.clone(),
-                host: raw_host(parts),
-                path: raw_path(parts),
-                ..blank_event(request_id, downstream, worker, snapshot.generation)
+                ..event_of(parts, request_id, downstream, worker, snapshot.generation)
             },
             origin,
             worker: worker.clone(),
@@ -142,10 +139,21 @@ impl Exchange {
         self.progress.state() == State::Finished
     }
 
+    /// Whether the request was refused because its client broke its body off.
+    fn is_broken(&self) -> bool {
+        let refused = Rejection::MalformedBody.status().as_u16();
+        self.progress.state() == State::Broken && self.event.status == refused
+    }
+
     /// `length` more bytes of the answer's body were handed over.
     pub(super) fn sent(&mut self, length: usize, now: Instant) {
         self.event.bytes_out += length as u64;
         self.delivery.handed_over(now);
+    }
+
+    /// What is sent goes this way, which tells when some of it is taken.
+    pub(super) fn delivered_through(&self, backlog: &Backlog) {
+        self.delivery.watch(backlog);
     }
 
     /// More of the answer's body is asked for: what was handed over has been taken.
@@ -174,9 +182,14 @@ impl Exchange {
         is_too_old
     }
 
-    /// The upstream broke off in the middle of its answer.
+    /// The upstream broke off in the middle of its answer; or the client did in the middle of its
+    /// request, which ends the connection upstream.
     pub(super) fn broke_off(&mut self) {
-        self.event.reason = UPSTREAM_BROKE_OFF;
+        self.event.reason = match self.progress.state() {
+            State::Broken => CLIENT_CLOSED,
+            State::TooLarge => Rejection::BodyTooLarge.label(),
+            State::Held | State::Awaited | State::Finished => UPSTREAM_BROKE_OFF,
+        };
         self.complete = true;
     }
 
@@ -272,8 +285,16 @@ impl Drop for Exchange {
                 None if self.worker.has_ended() => DRAINED,
                 None => CLIENT_CLOSED,
             };
-            if self.event.reason == DRAINED && self.event.status == CLIENT_CLOSED_REQUEST {
-                self.event.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+            // To a client that took its upload back, there is nobody to tell what was wrong with it.
+            if self.event.reason == CLIENT_CLOSED && self.is_broken() {
+                self.event.status = CLIENT_CLOSED_REQUEST;
+            }
+            if self.event.status == CLIENT_CLOSED_REQUEST {
+                match self.event.reason {
+                    DRAINED => self.event.status = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+                    CLIENT_CLOSED => self.downstream.took_back(),
+                    _ => {}
+                }
             }
         }
         self.downstream.ended(self.request_finished());
@@ -296,74 +317,12 @@ fn omit_content(response: &mut Response<Source>) {
     }
 }
 
-/// An event of which only the connection is known yet.
-pub(super) fn blank_event(
-    request_id: RequestId,
-    downstream: &Downstream,
-    worker: &Worker,
-    generation: u64,
-) -> AccessEvent {
-    AccessEvent {
-        time: worker.clock().now(),
-        request_id,
-        peer: downstream.peer,
-        client: downstream.peer.ip().to_canonical(),
-        protocol: "-",
-        method: unknown_method(),
-        host: None,
-        path: WireText::Other(Box::default()),
-        route: None,
-        status: CLIENT_CLOSED_REQUEST,
-        reason: CLIENT_CLOSED,
-        issuer: None,
-        kid: None,
-        subject: None,
-        generation,
-        duration: Duration::ZERO,
-        upstream: None,
-        bytes_in: 0,
-        bytes_out: 0,
-    }
-}
-
-/// What stands for a method that could not be read.
-fn unknown_method() -> Method {
-    Method::from_bytes(b"-").expect("a hyphen is a token (RFC 9110 §5.6.2)")
-}
-
-const fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_10 => "HTTP/1.0",
-        _ => "HTTP/1.1",
-    }
-}
-
-/// The host as the client wrote it, for the log alone.
-fn raw_host(parts: &Parts) -> Option<WireText> {
-    let field = || parts.headers.get(header::HOST).cloned();
-    match parts.uri.authority() {
-        Some(authority) => Some(WireText::Authority(authority.clone())),
-        None => field().map(WireText::Field),
-    }
-}
-
-/// The path as the client wrote it, for the log alone.
-fn raw_path(parts: &Parts) -> WireText {
-    match parts.uri.path_and_query() {
-        Some(target) => WireText::Path(target.clone()),
-        None => WireText::Other(Box::default()),
-    }
-}
-
 /// The reason of a request that was answered.
 const OK: &str = "ok";
 
 /// The reason of an answer of the plain listener.
 const REDIRECT: &str = "redirect";
 
-/// The reason of a request whose client went away before the end of the answer.
-const CLIENT_CLOSED: &str = "client_closed";
 const DRAINED: &str = End::Drained.label();
 
 /// The reason of an answer of which the client took nothing for too long.
@@ -374,6 +333,3 @@ const UPSTREAM_BROKE_OFF: &str = "upstream_broke_off";
 
 /// The reason of an answer that lasted longer than it may.
 const STREAM_TOO_OLD: &str = "stream_too_old";
-
-/// No status was sent; the number that logs have for it since nginx.
-const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -6,6 +6,7 @@ mod carry;
 mod delivery;
 mod downstream;
 mod ending;
+mod event;
 mod exchange;
 mod forward;
 mod forwarded;
@@ -137,7 +138,7 @@ pub fn note_unreadable(
         protocol: "HTTP/1.1",
         status: status.as_u16(),
         reason,
-        ..exchange::blank_event(
+        ..event::blank_event(
             worker.next_request_id(),
             downstream,
             worker,

@@ -9,7 +9,7 @@
 //! reads do not keep back those which somebody does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
@@ -61,13 +61,15 @@ impl Allowance {
     }
 }
 
-/// What was handed over of one body and has not been written yet.
-#[derive(Debug, Default)]
+/// What was handed over of one body and has not been written yet. Clones are the same one.
+#[derive(Debug, Default, Clone)]
 pub(super) struct Backlog(Arc<Unwritten>);
 
 #[derive(Debug, Default)]
 struct Unwritten {
     bytes: AtomicUsize,
+    /// Whether some has been written since that was asked.
+    moves: AtomicBool,
     waker: AtomicWaker,
     /// Shared with other bodies; without one, it is this body's alone.
     allowance: Option<Allowance>,
@@ -94,6 +96,11 @@ impl Backlog {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Whether some has been written since this was asked last.
+    pub(super) fn has_moved(&self) -> bool {
+        self.0.moves.swap(false, Ordering::Relaxed)
     }
 
     fn has_room(&self) -> bool {
@@ -133,7 +140,7 @@ impl Backlog {
         }
         Portion {
             data,
-            _held: Some(Held {
+            held: Some(Held {
                 bytes,
                 backlog: self.0.clone(),
             }),
@@ -146,7 +153,7 @@ impl Backlog {
 #[derive(Debug)]
 pub struct Portion {
     data: Bytes,
-    _held: Option<Held>,
+    held: Option<Held>,
     /// Of the memory put by for large ones.
     _grant: Option<Grant>,
 }
@@ -164,7 +171,7 @@ impl Portion {
         let (data, grant) = out_of_large(data, grant);
         Self {
             data,
-            _held: None,
+            held: None,
             _grant: grant,
         }
     }
@@ -197,6 +204,9 @@ impl Buf for Portion {
 
     fn advance(&mut self, count: usize) {
         self.data.advance(count);
+        if let Some(held) = &self.held {
+            held.backlog.moves.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -29,10 +29,10 @@ pub(super) async fn accept_all(
     guests: impl Guests,
 ) {
     let mut trouble = Trouble::default();
-    loop {
+    let last = loop {
         let accepted = tokio::select! {
             biased;
-            () = phase.reached(Phase::Draining) => break,
+            () = phase.reached(Phase::Draining) => break None,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -47,13 +47,22 @@ pub(super) async fn accept_all(
             guests.turn_away(peer);
             continue;
         };
-        // In the drain, too: it has been accepted, and there is nobody else who could serve it.
-        let Some(slot) = crowd.slot(parking).await else {
-            break;
+        let slot = tokio::select! {
+            slot = crowd.slot(parking) => slot,
+            () = phase.reached(Phase::Draining) => None,
+        };
+        let Some(slot) = slot else {
+            break Some((stream, peer, place));
         };
         guests.serve(stream, peer, (place, slot));
-    }
+    };
     accept_queued(listener, crowd, &guests);
+    // It has been accepted, and there is nobody else who could serve it.
+    if let Some((stream, peer, place)) = last
+        && let Some(slot) = crowd.slot(parking).await
+    {
+        guests.serve(stream, peer, (place, slot));
+    }
 }
 
 /// Whoever takes care of those that have come.

@@ -8,6 +8,7 @@ use std::task::Poll;
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::chunks::Chunks;
 use super::frames::Frames;
 use super::head_lines::{HeadLines, LineEnds};
 
@@ -29,8 +30,6 @@ pub(super) struct Activity {
     stalled_since: Cell<Option<Instant>>,
     /// How many bytes the kernel had taken when that was looked at.
     taken: Cell<u64>,
-    /// Counts the reads, so that a pause can be told from one.
-    reads: Cell<u64>,
     bytes: Cell<u64>,
 }
 
@@ -43,10 +42,8 @@ enum Region {
     Judged(LineEnds),
     /// A body with this many bytes left.
     Body(u64),
-    /// A chunked body, whose end only hyper finds, and after it a head. Both end with an empty
-    /// line; this is what is known of the lines before the next one, and how those before the
-    /// last one ended.
-    Chunked(HeadLines, Option<LineEnds>),
+    /// A chunked body, whose end only hyper finds, and after it a head.
+    Chunked(Chunks),
     /// HTTP/2.
     Frames(Frames),
     /// No telling.
@@ -75,7 +72,6 @@ impl Activity {
             read: Cell::new(now),
             stalled_since: Cell::new(None),
             taken: Cell::new(0),
-            reads: Cell::new(0),
             bytes: Cell::new(0),
         })
     }
@@ -115,12 +111,12 @@ impl Activity {
         let next = match body.size_hint().exact() {
             Some(0) => Region::Head(HeadLines::default()),
             Some(length) => Region::Body(length),
-            None => Region::Chunked(HeadLines::default(), None),
+            None => Region::Chunked(Chunks::default()),
         };
         self.head_since.set(None);
         match self.region.replace(next) {
             Region::Judged(ends) => Some(ends),
-            Region::Chunked(_, ends) => ends,
+            Region::Chunked(chunks) => chunks.ends(),
             Region::Head(_) | Region::Body(_) | Region::Frames(_) | Region::Opaque => None,
         }
     }
@@ -129,7 +125,8 @@ impl Activity {
     /// count: some clients send one after a body.
     pub(super) fn is_in_head(&self) -> bool {
         match &*self.region.borrow() {
-            Region::Head(lines) | Region::Chunked(lines, _) => lines.have_begun(),
+            Region::Head(lines) => lines.have_begun(),
+            Region::Chunked(chunks) => chunks.have_begun(),
             Region::Judged(_) => true,
             Region::Body(_) | Region::Frames(_) | Region::Opaque => false,
         }
@@ -159,11 +156,6 @@ impl Activity {
     /// How many bytes were read.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.get()
-    }
-
-    /// How many reads there were.
-    pub(super) fn reads(&self) -> u64 {
-        self.reads.get()
     }
 
     pub(super) fn note_write(&self, result: &Poll<io::Result<usize>>, taken: u64) {
@@ -220,13 +212,7 @@ impl Activity {
                 }
                 length
             }
-            Region::Chunked(lines, ended) => match lines.see(bytes) {
-                Some((end, ends)) => {
-                    (*lines, *ended) = (HeadLines::default(), Some(ends));
-                    end
-                }
-                None => bytes.len(),
-            },
+            Region::Chunked(chunks) => chunks.see(bytes),
             Region::Frames(frames) => frames.see(bytes),
             // hyper wants more although it has a whole head: it sees something else than we do.
             Region::Judged(_) => {
@@ -236,7 +222,6 @@ impl Activity {
             Region::Opaque => bytes.len(),
         };
         self.read.set(self.now.get());
-        self.reads.set(self.reads.get() + 1);
         self.bytes.set(self.bytes.get() + admitted as u64);
         admitted
     }

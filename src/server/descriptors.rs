@@ -3,12 +3,14 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::debug;
 
-/// How many sockets there are for clients and upstreams together; `None` if there is no limit.
+/// How many sockets there are for clients and upstreams together, with so many workers; `None` if
+/// there is no limit.
 ///
 /// Raises the limit of this process as far as the system allows. Reading keys, resolving names and
 /// answering the operator need some, too.
-pub(super) fn room() -> Option<usize> {
-    let usable = raise()?.saturating_sub(RESERVED);
+pub(super) fn room(workers: usize) -> Option<usize> {
+    let reserved = RESERVED + FOR_EACH_WORKER * workers as u64;
+    let usable = raise()?.saturating_sub(reserved);
     Some(usize::try_from(usable).unwrap_or(usize::MAX))
 }
 
@@ -26,5 +28,8 @@ fn raise() -> Option<u64> {
     limits.current
 }
 
-/// For listeners, runtimes, log, operator, files and name servers.
+/// For log, operator, files and name servers.
 const RESERVED: u64 = 64;
+
+/// For a worker's runtime and its listeners.
+const FOR_EACH_WORKER: u64 = 8;

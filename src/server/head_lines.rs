@@ -19,6 +19,8 @@ pub(super) struct HeadLines {
     begun: bool,
     /// Whether a line ended with LF alone.
     bare: bool,
+    /// Whether a line began with a zero.
+    zero: bool,
 }
 
 /// How the lines of a whole head ended.
@@ -42,6 +44,7 @@ impl HeadLines {
                 self.last
             };
             let length = self.line + (end - start);
+            self.zero |= self.line == 0 && bytes[start] == b'0';
             let has_cr = length > 0 && before == b'\r';
             self.bare |= !has_cr;
             if length == usize::from(has_cr) && self.begun {
@@ -56,9 +59,15 @@ impl HeadLines {
             self.line = 0;
             start = end + 1;
         }
+        self.zero |= self.line == 0 && bytes.get(start) == Some(&b'0');
         self.line += bytes.len() - start;
         self.last = bytes.last().copied().unwrap_or(self.last);
         None
+    }
+
+    /// Whether a line began with a zero, as that of a last chunk does.
+    pub(super) fn has_zero(&self) -> bool {
+        self.zero
     }
 
     /// Whether anything but empty lines has been seen.

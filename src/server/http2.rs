@@ -110,6 +110,7 @@ fn connection_window(each_way: usize) -> u32 {
 /// What is buffered of one answer that the client does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// A peer that vanished without a word is found out by its missing answers.
+/// A peer that vanished without a word is found out by its missing answers. Its PING waits behind
+/// what is under way to a slow one, in as large buffers as somebody on the way may have.
 const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 mod accept;
 mod activity;
 mod answer;
+mod chunks;
 mod crowd;
 mod descriptors;
 mod frames;
@@ -143,7 +144,7 @@ impl Gateway {
             log_writer: Some(log_writer),
         };
         let memory = Memory::beside_cache(config.server.token_cache);
-        let room = room::room_for(config.limits.connections, memory);
+        let room = room::room_for(config.limits.connections, sockets.workers.len(), memory);
         // One more request may wait for each.
         let upstream_sockets = Arc::new(Slots::new(room.upstreams, room.upstreams));
         let surplus = Surplus::of(memory.surplus());

@@ -15,8 +15,10 @@ pub(super) struct Patience<'c> {
     downstream: &'c Downstream,
     deadlines: Deadlines,
     begun: Instant,
+    /// How many requests there had been before.
+    requests_before: u64,
     look_every: Duration,
-    /// Since when there is nothing to do, and how many reads there had been by then.
+    /// Since when there is nothing to do, and how many requests there had been by then.
     pause: (Option<Instant>, u64),
 }
 
@@ -41,6 +43,7 @@ impl<'c> Patience<'c> {
             downstream,
             deadlines,
             begun: Instant::now(),
+            requests_before: downstream.in_flight.total(),
             look_every: PARK_AFTER.min(deadlines.header),
             pause: (None, 0),
         }
@@ -51,20 +54,22 @@ impl<'c> Patience<'c> {
         self.begun + self.look_every
     }
 
-    /// Whether there is nothing to do. A read in between, however short, begins a new pause.
+    /// Whether there is nothing to do. A request in between, however short, begins a new pause;
+    /// empty lines do not, or they would keep the connection for ever.
     ///
     /// While a request is under way, what comes is its body, or waits behind it, maybe as the first
     /// bytes of another protocol. A head among that has its time when the request is over.
     pub(super) fn observe(&mut self, now: Instant) -> bool {
-        let (since, reads) = &mut self.pause;
+        let (since, requests) = &mut self.pause;
         let is_free = self.downstream.in_flight.is_zero();
         let is_in_head = is_free && self.activity.is_in_head();
         self.activity.note_head(is_in_head);
         let is_idle = is_free && !is_in_head && self.activity.is_flushed();
-        if !is_idle || *reads != self.activity.reads() {
+        let total = self.downstream.in_flight.total();
+        if !is_idle || *requests != total {
             *since = None;
         }
-        *reads = self.activity.reads();
+        *requests = total;
         if is_idle && since.is_none() {
             *since = Some(now);
         }
@@ -85,13 +90,10 @@ impl<'c> Patience<'c> {
         if self.downstream.deliveries.cut_overdue(None, age) {
             return Err(Spent::Answer);
         }
-        let is_new = self.activity.reads() == 0;
+        let is_new = self.downstream.in_flight.total() == self.requests_before;
         // A first head that has not begun is as good as one that does not end.
-        let head_since = if is_new {
-            Some(self.begun)
-        } else {
-            self.activity.head_since()
-        };
+        let not_begun = is_new.then_some(self.begun);
+        let head_since = self.activity.head_since().or(not_begun);
         if is_over(head_since, header) {
             return Err(Spent::Head);
         }

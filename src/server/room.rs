@@ -18,8 +18,8 @@ pub(super) struct Room {
 
 /// Divides what there is: each connection from a client may need another one to an upstream, and
 /// as much memory as both take when nobody reads.
-pub(super) fn room_for(connections: usize, memory: Memory) -> Room {
-    let sockets = descriptors::room().unwrap_or(usize::MAX);
+pub(super) fn room_for(connections: usize, workers: usize, memory: Memory) -> Room {
+    let sockets = descriptors::room(workers).unwrap_or(usize::MAX);
     let by_descriptors = (sockets / 2).max(1);
     let clients = connections.min(by_descriptors).min(memory.clients());
     // What is reserved may well come out of what the defaults ask for; nobody has to act on that.

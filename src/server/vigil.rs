@@ -27,7 +27,8 @@ pub(super) struct Vigil {
     quiet_from: u64,
     /// While it has been idle for so long that it may be asked to go.
     parked: Option<Parked>,
-    said_goodbye: Option<Instant>,
+    /// When, and how many requests there had been by then.
+    said_goodbye: Option<(Instant, u64)>,
     check: Pin<Box<Sleep>>,
     draining: Pin<Box<dyn Future<Output = ()>>>,
 }
@@ -68,16 +69,13 @@ impl Vigil {
         if self.said_goodbye.is_none() && self.draining.as_mut().poll(cx).is_ready() {
             return self.say_goodbye();
         }
-        let requests = &self.downstream.in_flight;
-        if !requests.is_zero() || requests.total() != self.idle_since.1 {
-            self.idle_since = (Instant::now(), requests.total());
-            self.quiet_from = self.activity.bytes();
-            if let Some(_no_longer_idle) = self.parked.take() {
-                self.check_in(CHECK_AT_LEAST_EVERY);
-            }
-        }
+        self.note_requests();
         if self.is_flooding() {
             debug!(peer = %self.downstream.peer, "a flood of frames without a stream");
+            return Verdict::Close;
+        }
+        if self.takes_too_much_back() {
+            debug!(peer = %self.downstream.peer, "a flood of requests that were taken back");
             return Verdict::Close;
         }
         let has_to_go = self
@@ -99,6 +97,26 @@ impl Vigil {
                 self.say_goodbye()
             }
             Some(_) | None => Verdict::GoOn,
+        }
+    }
+
+    /// While there are requests, it is not idle. One that comes after the goodbye has not heard it
+    /// yet, or does not want to: it is answered, and puts nothing off.
+    fn note_requests(&mut self) {
+        let requests = &self.downstream.in_flight;
+        let (is_free, total) = (requests.is_zero(), requests.total());
+        if is_free && total == self.idle_since.1 {
+            return;
+        }
+        self.quiet_from = self.activity.bytes();
+        if self.said_goodbye.is_some_and(|(_, heard)| total > heard) {
+            self.idle_since.1 = total;
+            return;
+        }
+        let is_first = self.idle_since.1 == 0;
+        self.idle_since = (Instant::now(), total);
+        if self.parked.take().is_some() || is_first {
+            self.check_in(CHECK_AT_LEAST_EVERY);
         }
     }
 
@@ -143,8 +161,12 @@ impl Vigil {
     fn patience(&self, is_new: bool) -> (Instant, Duration) {
         let since = self.idle_since.0;
         let (written, moved) = (self.activity.written(), self.activity.moved());
-        if let Some(goodbye) = self.said_goodbye {
+        if let Some((goodbye, heard)) = self.said_goodbye {
             let begun = since.max(goodbye);
+            // Who goes on asking has what it asked for.
+            if self.downstream.in_flight.total() > heard && self.activity.is_flushed() {
+                return (begun, GOODBYE);
+            }
             return (begun.max(moved.min(begun + self.deadlines.body)), GOODBYE);
         }
         if is_new {
@@ -155,7 +177,7 @@ impl Vigil {
     }
 
     fn say_goodbye(&mut self) -> Verdict {
-        self.said_goodbye = Some(Instant::now());
+        self.said_goodbye = Some((Instant::now(), self.downstream.in_flight.total()));
         self.parked = None;
         self.check_in(GOODBYE);
         Verdict::SayGoodbye
@@ -173,6 +195,13 @@ impl Vigil {
         let expected = abandoned + self.downstream.discarded.get();
         self.activity.bytes() - self.quiet_from > MAX_BYTES_WITHOUT_STREAM + expected
     }
+
+    /// Streams that are reset before their answers cost the client nothing, and the upstream a
+    /// connection each. h2 counts only those that come in one burst.
+    fn takes_too_much_back(&self) -> bool {
+        let taken_back = self.downstream.taken_back.get();
+        taken_back > MANY_TAKEN_BACK && 2 * taken_back > self.downstream.in_flight.total()
+    }
 }
 
 async fn drain(mut phase: PhaseWatch) {
@@ -182,6 +211,9 @@ async fn drain(mut phase: PhaseWatch) {
 /// What a peer may send while no stream is open: some thousand control frames, and far more than
 /// an honest one has reason to. A refused head counts, too.
 const MAX_BYTES_WITHOUT_STREAM: u64 = 128 * 1024;
+
+/// As many requests as an honest client takes back on one connection, unless most are answered.
+const MANY_TAKEN_BACK: u64 = 500;
 
 /// How long a peer may take to go after GOAWAY when it has nothing left to do.
 const GOODBYE: Duration = Duration::from_secs(5);

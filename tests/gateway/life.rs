@@ -54,7 +54,7 @@ async fn until_metric(gateway: &TestGateway, name: &str, value: &str) {
 }
 
 /// Waits until nobody listens there any more.
-async fn until_refused(address: std::net::SocketAddr) {
+pub async fn until_refused(address: std::net::SocketAddr) {
     let refused = async { while TcpStream::connect(address).await.is_ok() {} };
     timeout(PATIENCE, refused).await.expect("still accepting");
 }
@@ -343,6 +343,23 @@ async fn p9_a_drain_says_goodbye_over_http2_and_lets_streams_finish() {
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
     until_closed(&mut client).await;
+    ended(&mut gateway).await;
+}
+
+#[tokio::test]
+async fn p9_a_client_that_does_not_shake_hands_does_not_put_off_the_end() {
+    let upstream = Upstream::start().await;
+    let mut gateway = route(&upstream.url(), "")
+        .extra("[limits]\nhandshake_timeout = \"1h\"\n[server]\ndrain = \"1h\"\ndrain_idle = \"200ms\"\n")
+        .start();
+    let _silent = TcpStream::connect(gateway.https()).await.unwrap();
+    until_metric(
+        &gateway,
+        r#"jotgate_connections_open{listener="https"}"#,
+        "1",
+    )
+    .await;
+    gateway.gateway.drain();
     ended(&mut gateway).await;
 }
 

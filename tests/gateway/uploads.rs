@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::harness::{PATIENCE, Script, Start, TestGateway, Upstream, h2_streams};
+use crate::harness::{PATIENCE, Script, Stage, Start, TestGateway, Upstream, h2_streams};
 
 /// The head of an answer, and the stream of the upload that goes on.
 async fn begin(
@@ -65,6 +65,27 @@ async fn t119_an_upload_whose_stream_is_reset_is_never_completed_upstream() {
         assert_eq!(told.recv().await.unwrap(), "\r\n", "{reason:?}");
         assert!(answer.await.is_err());
     }
+    for event in gateway.events(4).await {
+        let told = (event["status"].as_u64(), event["reason"].as_str());
+        assert_eq!(told, (Some(499), Some("client_closed")));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_in_its_upload_is_not_taken_for_its_upstream() {
+    let upstream = Stage::open().await;
+    let gateway = Start::to(&upstream.url()).start();
+    let mut client = gateway.h1().await;
+    client
+        .send("POST /public/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhello")
+        .await;
+    let mut line = upstream.enter().await;
+    line.head_text().await;
+    line.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")
+        .await;
+    assert_eq!(client.head_answer().await.status, 200);
+    drop(client);
+    assert_eq!(gateway.event().await["reason"], "client_closed");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod client;
 mod draft;
+pub mod frames;
 mod gateway;
 mod json_schema;
 mod process;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +18,7 @@ use super::Authority;
 pub struct TlsFront {
     pub address: SocketAddr,
     handshakes: Arc<AtomicU64>,
+    resumed: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -28,6 +29,15 @@ impl TlsFront {
         upstream: SocketAddr,
         authority: &Authority,
         names: &[&str],
+        clients: Option<&Authority>,
+    ) -> Self {
+        Self::showing(upstream, authority.leaf(names), clients).await
+    }
+
+    /// With this certificate and its key.
+    pub async fn showing(
+        upstream: SocketAddr,
+        pair: (String, String),
         clients: Option<&Authority>,
     ) -> Self {
         let provider = jotgate::crypto::rustls_provider();
@@ -44,23 +54,27 @@ impl TlsFront {
                 builder.with_client_cert_verifier(verifier.unwrap())
             }
         };
-        let (cert, key) = authority.leaf(names);
+        let (cert, key) = pair;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         let config = builder.with_single_cert(vec![der(&cert)], key).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let handshakes = Arc::new(AtomicU64::new(0));
-        let counter = handshakes.clone();
+        let resumed = Arc::new(AtomicU64::new(0));
+        let counters = (handshakes.clone(), resumed.clone());
         let task = tokio::spawn(async move {
             let mut tasks = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, counter) = (acceptor.clone(), counter.clone());
+                let (acceptor, (all, resumed)) = (acceptor.clone(), counters.clone());
                 tasks.spawn(async move {
                     let Ok(mut secured) = acceptor.accept(stream).await else {
                         return;
                     };
-                    counter.fetch_add(1, Ordering::Relaxed);
+                    all.fetch_add(1, Ordering::Relaxed);
+                    if secured.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+                        resumed.fetch_add(1, Ordering::Relaxed);
+                    }
                     let mut plain = TcpStream::connect(upstream).await.unwrap();
                     let _ = tokio::io::copy_bidirectional(&mut secured, &mut plain).await;
                 });
@@ -69,8 +83,14 @@ impl TlsFront {
         Self {
             address,
             handshakes,
+            resumed,
             task,
         }
+    }
+
+    /// How many of them went on with an earlier one.
+    pub fn resumed(&self) -> u64 {
+        self.resumed.load(Ordering::Relaxed)
     }
 
     /// How many handshakes have been completed.
