@@ -27,7 +27,7 @@ use clap::{Parser, Subcommand};
 use crate::clock::Clock;
 use crate::crypto;
 use crate::observe::messages::{self, Style};
-use crate::observe::panics;
+use crate::observe::{panics, with_causes};
 
 /// A gateway that terminates TLS, verifies JWTs in front of any upstream, and forwards who the
 /// caller is in a header that nobody can forge.
@@ -140,13 +140,7 @@ pub fn main() -> ExitCode {
 
 /// Says why it ends, and what lies beneath.
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    messages::say(&format!("jotgate: {text}"));
+    messages::say(&format!("jotgate: {}", with_causes(error)));
     ExitCode::from(code)
 }
 

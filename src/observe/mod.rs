@@ -6,6 +6,7 @@
 mod access_lines;
 mod access_log;
 mod by_name;
+mod causes;
 mod event;
 mod histogram;
 mod inventory;
@@ -25,6 +26,7 @@ mod wire_text;
 
 pub use access_lines::AccessLines;
 pub use access_log::AccessLog;
+pub use causes::with_causes;
 pub use event::{AccessEvent, LogFormat};
 pub use inventory::Inventory;
 pub use label::{Connect, ConnectionState, Handshake, Introduction, Listener, Reload, TokenLookup};

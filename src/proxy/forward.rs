@@ -1,7 +1,8 @@
 //! A permit becomes a request upstream, and what comes back becomes an answer.
 
 use std::cell::Cell;
-use std::error::Error;
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::headers::{
 use super::rejection::Rejection;
 use super::upgrade::{Upgrade, is_websocket};
 use super::upload::Upload;
+use crate::observe::with_causes;
 use crate::policy::Permit;
 use crate::snapshot::Snapshot;
 use crate::upstream::{ConnectError, Lease, SendError, Stage, Target};
@@ -105,7 +107,7 @@ impl Forwarding {
                 }
             };
             let (response, lease) = answer.map_err(|error| {
-                debug!(route = exchange.route().map(display), why = %chain(&error), "no answer from the upstream");
+                debug!(route = exchange.route().map(display), why = %with_causes(&error), "no answer from the upstream");
                 blame(&progress, &error)
             })?;
             exchange.upstream_took(asked.elapsed());
@@ -265,17 +267,6 @@ async fn too_late(
     }
 }
 
-/// An error with everything that lies beneath it, for the log.
-fn chain(error: &SendError) -> String {
-    let mut text = error.to_string();
-    let mut beneath = error.source();
-    while let Some(error) = beneath {
-        text = format!("{text}: {error}");
-        beneath = error.source();
-    }
-    text
-}
-
 /// Whose fault it is that there is no answer: hyper reports a client's broken body as a failure
 /// of the upstream connection that it was sent on.
 fn blame(progress: &Progress, error: &SendError) -> Rejection {
@@ -288,6 +279,19 @@ fn blame(progress: &Progress, error: &SendError) -> Rejection {
         (_, SendError::Unreachable(ConnectError::TimedOut | ConnectError::Refused(_))) => {
             Rejection::UpstreamUnreachable
         }
+        (_, SendError::Broken(error)) if is_tls(error) => Rejection::UpstreamTls,
         (_, SendError::Broken(_)) => Rejection::UpstreamBroken,
     }
+}
+
+/// Whether the upstream would have none of our TLS: TLS 1.3 hears of that after the handshake only.
+fn is_tls(error: &hyper::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    let cause = cause.and_then(io::Error::get_ref);
+    matches!(
+        cause.and_then(|cause| cause.downcast_ref()),
+        Some(rustls::Error::AlertReceived(_))
+    )
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::accept::{Guests, accept_all};
@@ -20,11 +21,11 @@ use super::crowd::{Crowd, Parking, Place};
 use super::http1::{Deadlines, HeadLimits, Manner};
 use super::phase::{Phase, PhaseWatch};
 use super::{http1, http2, proxy_header};
-use crate::observe::{ConnectionState, Handshake, Introduction, Listener, Metrics};
+use crate::observe::{ConnectionState, Handshake, Introduction, Listener, Metrics, with_causes};
 use crate::proxy::{Allowance, Downstream, Peer, Secured};
 use crate::snapshot::{Live, View};
 use crate::socket::Socket;
-use crate::tls::{Established, HandshakeError, Protocol};
+use crate::tls::{Acceptor, Established, HandshakeError, Protocol};
 
 /// What every connection of a thread has to know.
 pub(super) struct Setting {
@@ -194,6 +195,12 @@ impl Gate {
         Some((peer, Some(place?)))
     }
 
+    /// Resolves when the drain has gone on for as long as an idle connection may.
+    async fn drained(&self, phase: &mut PhaseWatch) {
+        phase.reached(Phase::Draining).await;
+        sleep(self.view.now().drain_idle).await;
+    }
+
     async fn plain(&self, stream: TcpStream, peer: Peer) {
         let downstream = Downstream::new(peer, None, None);
         let stream = Socket::new(stream);
@@ -233,7 +240,12 @@ impl Gate {
         let within = deadline.duration_since(Instant::now());
         let counted = setting.metrics.enter(ConnectionState::Handshake);
         // Boxed, like everything that a connection does only once: it lives on without the room.
-        let handshake = Box::pin(acceptor.accept(Socket::new(stream), within)).await;
+        let mut phase = setting.phase.clone();
+        let handshake = tokio::select! {
+            handshake = Box::pin(shake_hands(&acceptor, stream, within)) => handshake,
+            // Whoever has nothing to say by then does not put off the end.
+            () = self.drained(&mut phase) => Err(HandshakeError::TimedOut),
+        };
         drop(counted);
         setting.metrics.count_handshake(outcome(&handshake));
         let Established {
@@ -243,7 +255,8 @@ impl Gate {
         } = match handshake {
             Ok(established) => established,
             Err(error) => {
-                return debug!(peer = %peer.address, %error, "handshake failed");
+                let error = with_causes(&error);
+                return debug!(peer = %peer.address, error, "handshake failed");
             }
         };
         let certificates = acceptor.certificates().clone();
@@ -266,6 +279,34 @@ impl Gate {
         }
     }
 }
+
+/// Does a handshake, unless what comes is plain HTTP: that is told so, in its own words.
+async fn shake_hands(
+    acceptor: &Acceptor,
+    mut stream: TcpStream,
+    within: Duration,
+) -> Result<Established<Socket<TcpStream>>, HandshakeError> {
+    let deadline = Instant::now() + within;
+    let mut first = [0];
+    let peeked = timeout_at(deadline, stream.peek(&mut first)).await;
+    peeked
+        .map_err(|_late| HandshakeError::TimedOut)?
+        .map_err(HandshakeError::Broken)?;
+    // Methods are in capitals, and no record of TLS begins with one.
+    if first[0].is_ascii_uppercase() {
+        // Whether it arrives or not, that was all there is to say.
+        let _ = stream.write_all(NOT_HTTP).await;
+        return Err(HandshakeError::PlainHttp);
+    }
+    let left = deadline.duration_since(Instant::now());
+    acceptor.accept(Socket::new(stream), left).await
+}
+
+const NOT_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    content-length: 34\r\n\
+    connection: close\r\n\r\n\
+    This port speaks https, not http.\n";
 
 /// Enough for a request that is on its way already.
 const OPERATORS_DRAIN_IDLE: Duration = Duration::from_millis(200);
@@ -297,7 +338,7 @@ fn outcome<S>(handshake: &Result<Established<S>, HandshakeError>) -> Handshake {
         Err(HandshakeError::UnknownName) => Handshake::UnknownName,
         Err(HandshakeError::Alert(_)) => Handshake::Alert,
         Err(HandshakeError::Broken(_)) => Handshake::Io,
-        Err(HandshakeError::NotTls(_)) => Handshake::Other,
+        Err(HandshakeError::NotTls(_) | HandshakeError::PlainHttp) => Handshake::Other,
     }
 }
 

@@ -10,7 +10,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::{CertifiedKey, SigningKey};
-use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
+use x509_parser::nom;
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate, X509Error};
 
 use super::Validity;
 use crate::clock::NumericDate;
@@ -120,6 +121,8 @@ impl Certificate {
             .ok_or_else(|| malformed(cert, NO_CERTIFICATE))?;
         let signing_key =
             load_key(key, provider).map_err(|error| CertificateError::Key(Box::new(error)))?;
+        let validity = validity(&chain)
+            .map_err(|_| malformed(cert, "one of its blocks is not an X.509 certificate"))?;
         let digest = crypto::sha256(
             &chain
                 .iter()
@@ -149,7 +152,7 @@ impl Certificate {
             path: cert.into(),
             names: names(&leaf),
             common_name: common_name(&leaf),
-            validity: validity(&leaf),
+            validity,
             digest,
         })
     }
@@ -177,17 +180,15 @@ fn load_key(
     loaded.map_err(|_| {
         malformed(
             path,
-            "this kind of private key is not supported; use RSA, P-256, P-384 or Ed25519",
+            "this private key is not supported; use P-256, P-384, P-521, Ed25519, or RSA with at least 2048 bits",
         )
     })
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     let bytes = read(path)?;
-    if bytes
-        .windows(ENCRYPTED.len())
-        .any(|window| window == ENCRYPTED)
-    {
+    let says = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    if ENCRYPTED.into_iter().any(says) {
         return Err(malformed(
             path,
             "the private key is encrypted; decrypt it: openssl pkey -in KEY -out PLAIN",
@@ -276,13 +277,26 @@ fn common_name(leaf: &X509Certificate<'_>) -> Option<String> {
     name.as_str().ok().map(str::to_owned)
 }
 
-fn validity(leaf: &X509Certificate<'_>) -> Validity {
+/// When all of the chain is good: an authority that has expired is refused as the leaf is. A root
+/// is not looked at, as nobody does.
+pub(crate) fn validity(chain: &[CertificateDer<'_>]) -> Result<Validity, nom::Err<X509Error>> {
     // Before 1970 is as good as 1970.
     let date = |at: ASN1Time| NumericDate::from_seconds(at.timestamp().try_into().unwrap_or(0));
-    Validity {
-        begins: date(leaf.validity().not_before),
-        ends: date(leaf.validity().not_after),
+    let mut whole = Validity {
+        begins: NumericDate::from_seconds(0),
+        ends: NumericDate::from_seconds(u64::MAX),
+    };
+    for certificate in chain {
+        let (_, certificate) = X509Certificate::from_der(certificate)?;
+        let is_root = certificate.is_ca() && certificate.subject() == certificate.issuer();
+        if is_root && chain.len() > 1 {
+            continue;
+        }
+        let own = certificate.validity();
+        whole.begins = whole.begins.max(date(own.not_before));
+        whole.ends = whole.ends.min(date(own.not_after));
     }
+    Ok(whole)
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
@@ -303,7 +317,8 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 }
 
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-const ENCRYPTED: &[u8] = b"ENCRYPTED";
+/// As PKCS#8 (RFC 5958) and OpenSSL's older formats say it.
+const ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED", b"Proc-Type: 4,ENCRYPTED"];
 const CUT_SHORT: &str = "is cut short: a PEM block has no end";
 const CUT_LINE: &str = "is cut short, or has lost a line break: a line that begins with -----BEGIN does not end with -----";
 const EMPTY: &str = "the file is empty";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::ProducesTickets;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::version::{TLS12, TLS13};
 
 use super::Certificates;
@@ -41,6 +41,7 @@ pub(super) fn server_config(
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     config.ticketer = tickets;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     // One is what a client needs; each more costs the handshake a message.
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;

@@ -58,6 +58,9 @@ pub enum HandshakeError {
     /// The client refused.
     #[error("the client refused: {0:?}")]
     Alert(AlertDescription),
+    /// What came is HTTP, for which this is not the port.
+    #[error("it is plain HTTP")]
+    PlainHttp,
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] io::Error),

@@ -14,7 +14,7 @@ use super::Target;
 use super::connect::{ConnectError, Connection, Held, open, share_of};
 use super::pool::{Obtained, Pool, SendError, Stage};
 use super::target::Resolution;
-use crate::observe::{Connect, OpenConnection};
+use crate::observe::{Connect, OpenConnection, with_causes};
 
 impl<B> Pool<B>
 where
@@ -108,7 +108,7 @@ impl<'p, B> Attempt<'p, B> {
 
     fn tell(&self, error: &ConnectError) {
         let (upstream, address) = (&**self.target.name(), self.address);
-        debug!(upstream, %address, %error, "cannot connect");
+        debug!(upstream, %address, error = %with_causes(error), "cannot connect");
         self.pool.with_shelf(self.target, |shelf| {
             shelf.addresses.note_failure(address);
             shelf.metrics.count_connect(error.kind());

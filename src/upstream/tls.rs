@@ -1,6 +1,7 @@
 //! TLS towards upstreams: whom to believe, and who we are.
 
 mod authorities;
+mod verifier;
 
 use std::fmt;
 use std::io;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::sign::SingleCertAndKey;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +20,7 @@ use crate::crypto;
 use crate::tls::{self, Certificate, CertificateError};
 
 pub use authorities::SystemAuthorities;
+use verifier::Verifier;
 
 /// What is believed of upstreams over TLS, and what is shown to them.
 #[derive(Clone)]
@@ -62,7 +65,7 @@ pub enum ClientTlsError {
     NoSystemAuthorities,
     /// The TLS library has no use for what it is given.
     #[error("no TLS: {0}")]
-    Library(rustls::Error),
+    Library(String),
 }
 
 impl ClientTlsError {
@@ -90,10 +93,10 @@ impl ClientConfigs {
         let provider = crypto::rustls_provider();
         let versions = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(ClientTlsError::Library)?;
+            .map_err(|error| ClientTlsError::Library(error.to_string()))?;
         let mut digested = Vec::new();
         let mut system = None;
-        let roots = match ca {
+        let (roots, named) = match ca {
             Some(ca) => {
                 let text = tls::read(ca).map_err(ClientTlsError::Authorities)?;
                 digested.extend(crypto::sha256(&text));
@@ -102,14 +105,19 @@ impl ClientConfigs {
             None => {
                 let authorities = SystemAuthorities::load();
                 system = Some(authorities.digest());
-                authorities.into_roots()?
+                (authorities.into_roots()?, Vec::new())
             }
         };
         let identity = identity
             .map(|(cert, key)| Certificate::load(cert, key, &provider).map(Arc::new))
             .transpose()
             .map_err(ClientTlsError::Identity)?;
-        let verified = versions.with_root_certificates(roots);
+        let verifier = Verifier::new(roots, named, &provider);
+        let verifier = verifier.map_err(|error| ClientTlsError::Library(error.to_string()))?;
+        // It is the library's own, but for what the operator has named.
+        let verified = versions
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &identity {
             None => verified.with_no_client_auth(),
             Some(certificate) => {
@@ -120,6 +128,9 @@ impl ClientConfigs {
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // Only a full handshake looks at the certificate, and it may have expired meanwhile.
+        // Connections are kept, so there are not many handshakes.
+        config.resumption = Resumption::disabled();
         Ok(Self {
             config: Arc::new(config),
             identity,

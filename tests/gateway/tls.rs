@@ -6,8 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
 use jotgate::cli::run::{self, LoadError};
-use rcgen::{CertificateParams, KeyPair};
-use rustls::client::Resumption;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rustls::client::{Resumption, Tls12Resumption};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -474,6 +474,38 @@ async fn t126_tickets_resume_sessions_of_both_versions_and_never_carry_early_dat
 }
 
 #[tokio::test]
+async fn t126_no_session_is_kept_here() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream)
+        .extra("[server]\nworkers = 1\n")
+        .start();
+    let mut config = client(&gateway, ONLY_12);
+    config.resumption =
+        Resumption::in_memory_sessions(8).tls12_resumption(Tls12Resumption::SessionIdOnly);
+    for _ in 0..3 {
+        let stream = connect(&gateway, config.clone(), "localhost")
+            .await
+            .unwrap();
+        let kind = stream.get_ref().1.handshake_kind().unwrap();
+        assert_eq!(kind, HandshakeKind::Full);
+        let mut client = H1::over(stream);
+        assert_eq!(client.get("/public/x", &[]).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn plain_http_is_told_that_it_is_in_the_wrong_place() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let mut client = H1::over(TcpStream::connect(gateway.https()).await.unwrap());
+    let answer = client.get("/public/x", &[]).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("https"), "{answer:?}");
+    assert!(client.is_closed().await);
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
 async fn the_key_exchange_is_post_quantum_with_a_client_that_can() {
     let upstream = Upstream::start().await;
     let gateway = Start::with(&upstream).start();
@@ -755,6 +787,34 @@ async fn t127_an_expired_certificate_loads_and_is_shown() {
         .find(|line| line.contains("certificate") && line.contains("localhost"))
         .unwrap_or_else(|| panic!("{metrics}"));
     assert!(expires.ends_with(" 1609459200"), "{expires}");
+}
+
+#[test]
+fn t127_a_chain_is_good_for_as_long_as_all_of_it() {
+    let authority = Authority::new();
+    let (leaf, key) = authority.leaf_until(&["localhost"], 2100);
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "between");
+    let (between, _) = authority.sign(params);
+    let root = authority.pem();
+    for (chain, ends) in [
+        (format!("{leaf}{root}"), 4_102_444_800),
+        (format!("{leaf}{between}{root}"), 1_609_459_200),
+    ] {
+        let start = unused()
+            .file("certs/tls.crt", chain)
+            .file("certs/tls.key", format!("not ENCRYPTED\n{key}"));
+        let loaded = run::load(&start.write()).unwrap();
+        let certificates = loaded.snapshot.certificates.iter();
+        let validity: Vec<_> = certificates
+            .map(|one| one.validity.ends.seconds())
+            .collect();
+        assert_eq!(validity, [ends]);
+    }
 }
 
 #[tokio::test]

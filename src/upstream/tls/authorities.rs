@@ -56,19 +56,23 @@ impl SystemAuthorities {
     }
 }
 
-/// Those in the PEM file at `path`, which holds `text`.
+/// Those in the PEM file at `path`, which holds `text`: as roots, and as they are.
 ///
 /// # Errors
 /// One of them cannot be used, or there is none.
-pub(super) fn in_file(path: &Path, text: &[u8]) -> Result<RootCertStore, ClientTlsError> {
+pub(super) fn in_file(
+    path: &Path,
+    text: &[u8],
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), ClientTlsError> {
     let unusable = |reason: String| ClientTlsError::Unusable {
         path: path.into(),
         reason,
     };
     let mut roots = RootCertStore::empty();
-    for certificate in tls::certificates_in(path, text).map_err(ClientTlsError::Authorities)? {
+    let certificates = tls::certificates_in(path, text).map_err(ClientTlsError::Authorities)?;
+    for certificate in &certificates {
         roots
-            .add(certificate)
+            .add(certificate.clone())
             .map_err(|error| unusable(format!("not a usable authority: {error}")))?;
     }
     if roots.is_empty() {
@@ -76,5 +80,5 @@ pub(super) fn in_file(path: &Path, text: &[u8]) -> Result<RootCertStore, ClientT
             "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)".to_owned(),
         ));
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
