@@ -35,6 +35,10 @@ fn settle_length(headers: &mut HeaderMap, status: StatusCode) -> Result<(), Ambi
     let Some(first) = lines.next() else {
         return Ok(());
     };
+    let is_only_one = lines.next().is_none();
+    if is_only_one && is_plain(first) && status != StatusCode::NO_CONTENT {
+        return Ok(());
+    }
     let mut length = None;
     for member in headers.get_all(CONTENT_LENGTH).iter().flat_map(members) {
         let stated = number(member).ok_or(Ambiguous)?;
@@ -45,12 +49,16 @@ fn settle_length(headers: &mut HeaderMap, status: StatusCode) -> Result<(), Ambi
     if status == StatusCode::NO_CONTENT {
         // It must not have one (RFC 9110 §8.6), and not everybody sees past it.
         headers.remove(CONTENT_LENGTH);
-    } else if let Some(length) = length
-        && (lines.next().is_some() || first.as_bytes().contains(&b','))
-    {
+    } else if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(())
+}
+
+/// Whether it is a number that nobody could read another way.
+fn is_plain(length: &HeaderValue) -> bool {
+    let digits = length.as_bytes();
+    (1..=MOST_DIGITS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
 }
 
 fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -64,6 +72,9 @@ fn number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
     text.parse().ok()
 }
+
+/// As many as fit into any number of 64 bits.
+const MOST_DIGITS: usize = 19;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::memchr2;
 
 use super::ambiguity::Ambiguity;
 
@@ -71,9 +71,8 @@ pub(super) fn compared(segment: &str) -> Cow<'_, str> {
 /// # Errors
 /// What is refused of any other path: a segment of nothing but parameters is an empty one.
 pub(super) fn without_parameters(path: &str) -> Option<Result<String, Ambiguity>> {
-    let has = |byte| memchr(byte, path.as_bytes()).is_some();
-    let has_parameters = has(b';') || has(b'%') && path.contains(ESCAPED_SEMICOLON);
-    if !has_parameters {
+    memchr2(b';', b'%', path.as_bytes())?;
+    if !path.contains(';') && !path.contains(ESCAPED_SEMICOLON) {
         return None;
     }
     let segments = path.split('/').map(|segment| {
