@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use smol_str::SmolStr;
+
 use super::by_name::Told;
 use super::histogram::Histogram;
 
@@ -17,7 +19,7 @@ pub struct RouteName(Arc<Named>);
 
 #[derive(Debug)]
 struct Named {
-    text: Box<str>,
+    text: SmolStr,
     outcomes: OnceLock<Outcome>,
     durations: OnceLock<Box<Durations>>,
 }

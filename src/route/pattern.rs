@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use smol_str::SmolStr;
 use thiserror::Error;
 
 use super::ambiguity::Ambiguity;
@@ -83,7 +84,7 @@ pub struct PathPattern {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Segment {
     /// This text, as it is [compared](path::compared).
-    Literal(Box<str>),
+    Literal(SmolStr),
     /// `{name}`: any segment that is not empty.
     Any,
 }

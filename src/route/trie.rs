@@ -6,6 +6,7 @@
 
 use memchr::memchr;
 use rustc_hash::FxHashMap;
+use smol_str::SmolStr;
 
 use super::path;
 use super::pattern::{PathPattern, Segment};
@@ -17,7 +18,7 @@ use super::pattern::{PathPattern, Segment};
 /// processor's cache when it is asked for, and every step aside is a wait for the memory.
 #[derive(Debug)]
 pub(super) struct Trie<V> {
-    literals: FxHashMap<Box<str>, Trie<V>>,
+    literals: FxHashMap<SmolStr, Trie<V>>,
     any: Option<Box<Trie<V>>>,
     /// The value of the pattern that ends here.
     exact: Option<V>,
