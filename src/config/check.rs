@@ -12,15 +12,19 @@ use toml::de::DeTable;
 use super::file::{Item, Reader};
 use super::names::{home_of, nearest};
 use super::vocabulary::ROOT;
-use super::{CertificatePair, Config, Located, Place, Problem, Problems, Source, issuer, route};
+use super::{
+    CertificatePair, Config, Located, Place, Problem, Problems, Source, confidential, issuer, route,
+};
 
 /// Reads a configuration.
 ///
 /// The configuration is whole if and only if the problems have no errors; otherwise it holds what
 /// was valid.
 pub fn parse(source: &Source) -> (Config, Problems) {
-    let mut problems = Problems::default();
     let (table, errors) = DeTable::parse_recoverable(&source.text);
+    let places: Vec<Place> = errors.iter().filter_map(toml::de::Error::span).collect();
+    let confidential = confidential::places(table.get_ref(), &source.text, &places);
+    let mut problems = Problems::hiding(confidential);
     let line_ends: Vec<usize> = memchr_iter(b'\n', source.text.as_bytes()).collect();
     let line_of = |place: &Place| line_ends.partition_point(|end| *end < place.start);
     // What ends in the middle of a line may be the first half of what is being written.

@@ -9,7 +9,7 @@ use std::string::FromUtf8Error;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::Place;
+use super::{Place, confidential};
 
 /// A configuration file's path and text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,11 @@ pub struct Problem {
 
 /// All the problems of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    found: Vec<Problem>,
+    /// What of the file is not to be shown.
+    confidential: Vec<Place>,
+}
 
 impl SourceError {
     /// Which file.
@@ -207,9 +211,17 @@ impl Problem {
 }
 
 impl Problems {
+    /// None so far, of a file of which these places are never shown.
+    pub(super) fn hiding(confidential: Vec<Place>) -> Self {
+        Self {
+            found: Vec::new(),
+            confidential,
+        }
+    }
+
     /// Adds one.
     pub fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        self.found.push(problem);
     }
 
     /// Whether the file cannot be used.
@@ -225,35 +237,35 @@ impl Problems {
 
     /// Those for which the file cannot be used.
     pub fn errors(&self) -> impl Iterator<Item = &Problem> {
-        let errors = self.0.iter();
+        let errors = self.found.iter();
         errors.filter(|problem| problem.severity == Severity::Error)
     }
 
     /// Every problem, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.found.iter()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// Those that somebody should see, errors before warnings, and how many more there are. Thousands,
     /// as where every line lacks its quotes, or where the file is another one, help nobody.
     pub fn foremost(&self) -> (Vec<&Problem>, usize) {
-        let mut problems: Vec<&Problem> = self.0.iter().collect();
+        let mut problems: Vec<&Problem> = self.found.iter().collect();
         problems.sort_by_key(|problem| {
             let start = problem.place.as_ref().map_or(0, |place| place.start);
             (problem.severity, start)
         });
         problems.truncate(MOST_SHOWN);
-        let more = self.0.len() - problems.len();
+        let more = self.found.len() - problems.len();
         (problems, more)
     }
 
     fn count(&self, severity: Severity) -> usize {
-        self.0
+        self.found
             .iter()
             .filter(|problem| problem.severity == severity)
             .count()
@@ -268,11 +280,12 @@ impl Problems {
         };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
         let path = source.path.display().to_string();
+        let text = confidential::masked(&source.text, &self.confidential);
         let (mut shown, more) = self.foremost();
         shown.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.start));
         let mut out = String::new();
         for problem in shown {
-            out.push_str(&renderer.render(&report(problem, &source.text, &path)));
+            out.push_str(&renderer.render(&report(problem, &text, &path)));
             out.push_str("\n\n");
         }
         out.push_str(&self.to_string());
@@ -289,7 +302,7 @@ impl IntoIterator for Problems {
     type IntoIter = std::vec::IntoIter<Problem>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.found.into_iter()
     }
 }
 

@@ -5,6 +5,7 @@
 //! how the file spells it and what to say when it is spelt wrong.
 
 mod check;
+mod confidential;
 pub mod defaults;
 pub mod diagnostic;
 mod file;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::check::Check;
+use super::confidential::may_hold_password;
 use super::file::{Item, Reader};
 use super::identity::identity;
 use super::issuer::{Declared, texts};
@@ -162,8 +163,8 @@ fn target(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<TargetUr
         })
         .map_err(|error| {
             // The log of a running gateway repeats what is said of a file.
-            let may_hold_password = text.contains('@');
-            let shown = if may_hold_password { "…" } else { text };
+            let is_shown = !may_hold_password(text);
+            let shown = if is_shown { text } else { "…" };
             let problem = item.problem(format!("\"{shown}\": {error}"));
             check.problems.push(problem);
         })

@@ -93,6 +93,30 @@ fn t149_a_route_that_does_not_say_who_may_pass_is_refused() {
     }
 }
 
+#[test]
+fn a_secret_or_a_password_in_the_file_is_never_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, to) in [
+        (
+            "keys = \"keys/\"",
+            "secret = \"Sup3rS3cret-Sup3rS3cret-Sup3rS3cret\"",
+        ),
+        (
+            "http://127.0.0.1:3000",
+            "http://user:Sup3rS3cret@127.0.0.1:3000",
+        ),
+    ] {
+        assert!(BROKEN.contains(from), "{from}");
+        let config = BROKEN.replace(from, to);
+        fs::write(folder.path().join("jotgate.toml"), config).unwrap();
+        let shown = text(&jotgate(folder.path(), &["check"]).stderr);
+        assert!(!shown.contains("S3cret"), "{shown}");
+        let is_told = shown.contains("the file that `secret` names: cannot be read")
+            || shown.contains("a user or password has no place in it");
+        assert!(is_told, "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn check_tells_what_a_good_file_means_and_listens_on_nothing() {
     let upstream = Upstream::start().await;

@@ -206,6 +206,12 @@ impl IntoPlace for &Path {
     }
 }
 
+impl IntoPlace for &str {
+    fn into_place(self) -> String {
+        self.to_owned()
+    }
+}
+
 impl IntoPlace for &PathBuf {
     fn into_place(self) -> String {
         self.display().to_string()

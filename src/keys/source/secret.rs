@@ -43,7 +43,13 @@ pub fn load_secret(path: &Path, encoding: SecretEncoding) -> Loaded {
                 .map(str::to_owned),
         ),
         Err(fault) => {
-            loaded.fail(0, path, fault);
+            match path.try_exists() {
+                Ok(true) => loaded.fail(0, path, fault),
+                // What is no file's name may be the secret itself, and this is for the log.
+                Ok(false) | Err(_) => {
+                    loaded.fail(0, "the file that `secret` names", fault.hint(NAMES_A_FILE))
+                }
+            }
             return loaded;
         }
     };
@@ -126,6 +132,9 @@ fn is_base64_of_public(text: &[u8]) -> bool {
         .collect();
     BASE64.decode(text).is_ok_and(|der| is_public(&der))
 }
+
+const NAMES_A_FILE: &str =
+    "write the name of a file that holds the secret, and never the secret itself";
 
 /// With padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

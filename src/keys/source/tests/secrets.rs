@@ -132,3 +132,15 @@ fn a_folder_is_not_a_secret() {
         problem(&load_secret(Path::new("/tmp"), SecretEncoding::Raw)).contains("a folder where")
     );
 }
+
+#[test]
+fn what_names_no_file_may_be_the_secret_itself_and_is_not_repeated() {
+    let folder = folder(&[]);
+    for written in [SECRET.to_owned(), SECRET.repeat(100), format!("a/{SECRET}")] {
+        let loaded = load_secret(&folder.path().join(written), SecretEncoding::Raw);
+        let said = format!("{:?}", loaded.problems);
+        assert!(!said.contains("horse"), "{said}");
+        assert!(said.contains("the file that `secret` names"), "{said}");
+        assert!(said.contains("never the secret itself"), "{said}");
+    }
+}
