@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use memchr::memchr_iter;
 use toml::de::DeTable;
 
-use super::file::{Item, Reader};
+use super::file::Reader;
+use super::item::Item;
 use super::names::{home_of, nearest};
-use super::vocabulary::ROOT;
+use super::vocabulary::{ROOT, tables};
 use super::{
     CertificatePair, Config, Located, Place, Problem, Problems, Source, confidential, issuer, route,
 };
@@ -84,6 +85,13 @@ impl Check<'_> {
         let issuers = issuer::read_all(self, root.take("issuer"));
         let (connecting, resolve) = self.upstream(&mut root);
         let tables = self.tables(&mut root, "route");
+        if tables.is_empty() && !root.holds(|key| key == "route") && !root.misspells("route") {
+            self.problems.push(
+                Problem::of_root("there is no [[route]]: every request would be 404")
+                    .structural()
+                    .help("add [[route]] with path, to and auth"),
+            );
+        }
         let routes = route::read_all(self, &tables, &issuers, &connecting);
         let config = Config {
             listen,
@@ -111,23 +119,22 @@ impl Check<'_> {
         for (key, value) in root.left() {
             let name = key.get_ref();
             let is_table = value.get_ref().is_table();
-            let problem = if is_table || value.get_ref().is_array() {
-                Problem::error(key.span(), format!("unknown table [{name}]"))
-            } else {
-                Problem::error(key.span(), format!("`{name}` stands outside any table"))
+            let what = match value.get_ref().as_array() {
+                Some(_) => format!("unknown table [[{name}]]"),
+                None if is_table => format!("unknown table [{name}]"),
+                None => format!("`{name}` stands outside any table"),
             };
-            let problem = problem.structural();
+            let meant = nearest(name, ROOT.names()).and_then(|name| ROOT.key(name)?.as_table());
+            let help = match (home_of(name), meant) {
+                (Some(home), _) if !is_table => format!("`{name}` belongs in {home}"),
+                (_, Some((head, _))) => format!("did you mean {head}?"),
+                _ => {
+                    let heads: Vec<_> = tables().map(|(head, _)| head).collect();
+                    format!("tables are: {}", heads.join(", "))
+                }
+            };
             self.problems
-                .push(match (home_of(name), nearest(name, ROOT.names())) {
-                    (Some(home), _) if !is_table => {
-                        problem.help(format!("`{name}` belongs in {home}"))
-                    }
-                    (_, Some(nearest)) => problem.help(format!("did you mean [{nearest}]?")),
-                    _ => {
-                        let tables: Vec<_> = ROOT.names().collect();
-                        problem.help(format!("tables are: {}", tables.join(", ")))
-                    }
-                });
+                .push(Problem::error(key.span(), what).structural().help(help));
         }
     }
 
@@ -147,7 +154,10 @@ impl Check<'_> {
                     .label(format!("write [[{name}]], with two brackets, before each")),
             );
             // What it holds is looked at as well, if it is one table where a list should be.
-            if !item.is_table() {
+            let table = item.value.get_ref().as_table();
+            let is_one =
+                |table: &DeTable<'_>| table.keys().any(|key| item.would_have(key.get_ref()));
+            if !table.is_some_and(is_one) {
                 return Vec::new();
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::{Place, confidential};
 
@@ -335,7 +335,7 @@ fn report<'a>(problem: &'a Problem, text: &'a str, path: &'a str) -> Vec<Group<'
     };
     let title = level.primary_title(problem.message.as_str());
     let mut group = match &problem.place {
-        None => Group::with_title(title),
+        None => title.element(Origin::path(path)),
         Some(place) => {
             let primary = AnnotationKind::Primary.span(within(place, text));
             let mut snippet = Snippet::source(text)

@@ -3,9 +3,11 @@
 use http::HeaderName;
 
 use super::check::Check;
-use super::file::{Item, Reader};
+use super::file::Reader;
 use super::issuer::texts;
+use super::item::Item;
 use super::route::flag;
+use super::vocabulary::ROUTE;
 use super::{Access, Located, Problem, defaults};
 use crate::policy::{ClaimPath, Encoding, IdentityRule, Presence};
 
@@ -33,6 +35,12 @@ pub(super) fn identity(
     let mut rules: Vec<IdentityRule> = Vec::new();
     for (name, item) in headers.take_names() {
         let header = identity_header(check, &name)?;
+        if ROUTE.key(&name.value).is_some() {
+            let what = format!("{}: forwarded as the header `{}`", item.path, name.value);
+            check
+                .problems
+                .push(Problem::warning(name.place.clone(), what).help(strayed(&name.value)));
+        }
         if rules.iter().any(|rule| *rule.header() == header) {
             check.problems.push(Problem::error(
                 name.place,
@@ -64,11 +72,18 @@ fn identity_header(check: &mut Check<'_>, name: &Located<String>) -> Option<Head
         }
         Some(_) => return header,
     };
-    check.problems.push(Problem::error(
-        name.place.clone(),
-        format!("identity.{}: {reason}", name.value),
-    ));
+    let what = format!("identity.{}: {reason}", name.value);
+    let problem = Problem::error(name.place.clone(), what);
+    check.problems.push(match ROUTE.key(&name.value) {
+        Some(_) => problem.help(strayed(&name.value)),
+        None => problem,
+    });
     None
+}
+
+/// What is written below `[route.identity]` belongs to that and not to the route.
+fn strayed(key: &str) -> String {
+    format!("if it is the route's own `{key}`, write it above [route.identity]")
 }
 
 fn identity_rule(

@@ -1,9 +1,12 @@
 //! `[issuer.NAME]`: whose tokens are believed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::Check;
-use super::file::{Item, Reader};
+use super::file::Reader;
+use super::item::Item;
+use super::names::{NOTHING_IS_FETCHED, is_for_fetching};
 use super::vocabulary::RESERVED_ISSUERS;
 use super::{Issuer, KeyMaterial, Located, Place, Problem, defaults};
 use crate::keys::Algorithm;
@@ -21,8 +24,17 @@ pub(super) fn read_all(check: &mut Check<'_>, item: Option<Item<'_, '_>>) -> Vec
     let Some(table) = item.table(check.problems) else {
         return Vec::new();
     };
+    let place = table.place.clone();
+    let names = table.take_names().into_iter();
+    let (nameless, named): (Vec<_>, Vec<_>) =
+        names.partition(|(name, item)| !item.is_table() && item.would_have(&name.value));
     let mut declared: Vec<Declared> = Vec::new();
-    for (name, item) in table.take_names() {
+    if !nameless.is_empty() {
+        let what = "[issuer] needs a name, by which routes say who may pass";
+        let problem = Problem::error(place, what).structural();
+        check.problems.push(problem.help("write [issuer.main]"));
+    }
+    for (name, item) in named {
         check_name(check, &name);
         let issuer = item
             .table(check.problems)
@@ -33,6 +45,13 @@ pub(super) fn read_all(check: &mut Check<'_>, item: Option<Item<'_, '_>>) -> Vec
         declared.push(Declared {
             name: name.value,
             issuer,
+        });
+    }
+    // Behind all others: a route that names none of them is not blamed for this one.
+    if !nameless.is_empty() {
+        declared.push(Declared {
+            name: String::new(),
+            issuer: None,
         });
     }
     declared
@@ -93,7 +112,10 @@ fn read(
     let keys = keys(check, &mut table);
     let algorithms = match table.take("algorithms") {
         None => Some(None),
-        Some(item) => algorithms(check, &item, keys.as_ref()).map(Some),
+        Some(item) => algorithms(check, &item, keys.as_ref()).map(|value| {
+            let place = item.place();
+            Some(Located { value, place })
+        }),
     };
     let leeway = match table.take("leeway") {
         None => Some(Duration::from_secs(defaults::LEEWAY_SECONDS)),
@@ -178,12 +200,17 @@ fn keys(check: &mut Check<'_>, table: &mut Reader<'_, '_>) -> Option<KeyMaterial
             None
         }
         (None, None) => {
-            check.problems.push(
-                Problem::error(table.place.clone(), format!("{}: no keys", table.path))
-                    .structural()
-                    .help("add keys = \"keys/\" (a folder or file of public keys)")
-                    .help("or secret = \"secrets/NAME.key\" for HMAC"),
-            );
+            let is_told = table.holds(is_for_fetching)
+                || table.misspells("keys")
+                || table.misspells("secret");
+            if !is_told {
+                check.problems.push(
+                    Problem::error(table.place.clone(), format!("{}: no keys", table.path))
+                        .structural()
+                        .help("add keys = \"keys/\" (a folder or file of public keys)")
+                        .help("or secret = \"secrets/NAME.key\" for HMAC"),
+                );
+            }
             None
         }
     }
@@ -192,7 +219,8 @@ fn keys(check: &mut Check<'_>, table: &mut Reader<'_, '_>) -> Option<KeyMaterial
 fn key_path(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<KeySource>> {
     let (path, kid) = if item.is_table() {
         let mut table = item.table(check.problems)?;
-        let file = table.require("file", check.problems);
+        let file =
+            table.require_by_name("file", &["path", "folder", "pem", "jwks"], check.problems);
         let kid = table
             .take("kid")
             .map(|item| item.words(check.problems).map(str::to_owned));
@@ -201,14 +229,25 @@ fn key_path(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<KeySou
             None => None,
             Some(kid) => Some(kid?),
         };
-        (check.file(&file?)?.value, kid)
+        (key_file(check, &file?)?, kid)
     } else {
-        (check.file(item)?.value, None)
+        (key_file(check, item)?, None)
     };
     Some(Located {
         value: KeySource { path, kid },
         place: item.place(),
     })
+}
+
+/// A file or folder of keys, and never a URL of them.
+fn key_file(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<PathBuf> {
+    if item.words(check.problems)?.contains("://") {
+        let problem = item.problem("a URL, where the name of a file or folder is expected");
+        let problem = NOTHING_IS_FETCHED.into_iter().fold(problem, Problem::help);
+        check.problems.push(problem);
+        return None;
+    }
+    Some(check.file(item)?.value)
 }
 
 fn algorithms(
@@ -227,6 +266,13 @@ fn algorithms(
     }
     let mut algorithms = Vec::new();
     for item in items {
+        if item.value.get_ref().as_str().is_some_and(is_for_p521) {
+            check.problems.push(
+                item.problem("this algorithm is for keys on P-521, which are not supported")
+                    .help("EC keys are on P-256 (\"ES256\") or P-384 (\"ES384\")"),
+            );
+            return None;
+        }
         let algorithm = item.choice(&choices, check.problems)?;
         let fits = match keys {
             Some(KeyMaterial::Public(_)) => !algorithm.is_hmac(),
@@ -246,4 +292,8 @@ fn algorithms(
         algorithms.push(algorithm);
     }
     Some(algorithms)
+}
+
+fn is_for_p521(name: &str) -> bool {
+    name.eq_ignore_ascii_case("ES512")
 }

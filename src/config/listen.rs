@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::check::Check;
-use super::file::{Item, Reader};
+use super::file::Reader;
+use super::item::Item;
 use super::{CertificatePair, Listen, ListenAddress, Place, Problem, Severity};
 use crate::trust::{Network, NetworkError, TrustedProxies};
 
@@ -23,11 +24,13 @@ impl Check<'_> {
             side_by_side: false,
         };
         let Some(item) = root.take("listen") else {
-            self.problems.push(
-                Problem::of_root("there is no [listen] table")
-                    .structural()
-                    .help("add [listen] with https, cert and key"),
-            );
+            if !root.misspells("listen") {
+                self.problems.push(
+                    Problem::of_root("there is no [listen] table")
+                        .structural()
+                        .help("add [listen] with https, cert and key"),
+                );
+            }
             return listen;
         };
         let Some(mut table) = item.table(self.problems) else {
@@ -131,6 +134,14 @@ impl Check<'_> {
                 .push(item.problem("must name at least one address"));
         }
         for item in items {
+            if let Some(port) = item.value.get_ref().as_integer() {
+                let help = format!(
+                    "for this port of every interface write \":{}\"",
+                    port.as_str()
+                );
+                self.problems.push(item.wrong_type().help(help));
+                continue;
+            }
             let Some(text) = item.text(self.problems) else {
                 continue;
             };

@@ -13,6 +13,7 @@ mod fixed;
 mod identity;
 mod inputs;
 mod issuer;
+mod item;
 mod listen;
 mod names;
 mod route;
@@ -168,7 +169,7 @@ pub struct Issuer {
     /// What verifies the signatures.
     pub keys: KeyMaterial,
     /// Narrows what the keys allow; `None` leaves that to the keys.
-    pub algorithms: Option<Vec<Algorithm>>,
+    pub algorithms: Option<Located<Vec<Algorithm>>>,
     /// How far clocks may differ; at most 300 s.
     pub leeway: Duration,
 }

@@ -6,12 +6,13 @@ use http::Method;
 
 use super::check::Check;
 use super::confidential::may_hold_password;
-use super::file::{Item, Reader};
+use super::file::Reader;
 use super::identity::identity;
 use super::issuer::{Declared, texts};
+use super::item::Item;
 use super::names::nearest;
 use super::routes::{check_conflicts, check_names, warn};
-use super::{Access, Connecting, HostHeader, Located, Problem, Route, defaults};
+use super::{Access, Connecting, HostHeader, Located, Route, defaults};
 use crate::route::{HostPattern, PathPattern};
 use crate::upstream::{Scheme, TargetUrl};
 
@@ -27,17 +28,10 @@ pub(super) fn read_all(
             routes.extend(read(check, table, issuers, connecting));
         }
     }
-    if items.is_empty() {
-        check.problems.push(
-            Problem::of_root("there is no [[route]]: every request would be 404")
-                .structural()
-                .help("add [[route]] with path, to and auth"),
-        );
-    }
     check_names(check, &routes);
     check_conflicts(check, &routes);
     // What is wrong may well be the reason for what only looks odd.
-    if !check.problems.has_errors() {
+    if !routes.is_empty() && !check.problems.has_errors() {
         warn(check, &routes, issuers, connecting);
     }
     routes
@@ -155,6 +149,11 @@ fn path_pattern(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<Pa
 }
 
 fn target(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<TargetUrl>> {
+    if item.is_list() {
+        let one = "a route has one upstream; of a name with several addresses all are used in turn";
+        check.problems.push(item.wrong_type().help(one));
+        return None;
+    }
     let text = item.text(check.problems)?;
     TargetUrl::parse(text)
         .map(|value| Located {
@@ -235,25 +234,15 @@ fn access(
 ) -> Option<Access> {
     let audiences = table.take("aud");
     let Some(item) = table.take("auth") else {
-        let names: Vec<_> = issuers
-            .iter()
-            .map(|issuer| format!("\"{}\"", issuer.name))
-            .collect();
-        check.problems.push(
-            Problem::error(
-                table.place.clone(),
-                format!("{}: `auth` is missing", table.path),
-            )
-            .structural()
-            .help(format!(
-                "say who may pass: {}",
-                [names.as_slice(), &["\"public\"".to_owned()]]
-                    .concat()
-                    .join(", ")
-            )),
-        );
+        let problem = table.missing("auth", who_may_pass(issuers));
+        check.problems.push(problem);
         return None;
     };
+    if item.value.get_ref().as_str().is_none() && !item.is_list() {
+        let problem = item.wrong_type().help(who_may_pass(issuers));
+        check.problems.push(problem);
+        return None;
+    }
     if item.value.get_ref().as_str() == Some("public") {
         if let Some(item) = audiences {
             check
@@ -290,9 +279,21 @@ fn access(
     })
 }
 
+fn who_may_pass(issuers: &[Declared]) -> String {
+    let names = issuers.iter().map(|issuer| issuer.name.as_str());
+    let names: Vec<_> = names
+        .chain(["public"])
+        .filter(|name| !name.is_empty())
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    format!("say who may pass: {}", names.join(", "))
+}
+
 fn find_issuer(check: &mut Check<'_>, item: &Item<'_, '_>, issuers: &[Declared]) -> Option<usize> {
     let name = item.text(check.problems)?;
-    let found = issuers.iter().position(|issuer| issuer.name == name);
+    // One that has no name may be the one that is meant.
+    let mut known = issuers.iter();
+    let found = known.position(|issuer| issuer.name == name || issuer.name.is_empty());
     if found.is_none() {
         let names = issuers.iter().map(|issuer| issuer.name.as_str());
         let have = names
@@ -310,7 +311,7 @@ fn find_issuer(check: &mut Check<'_>, item: &Item<'_, '_>, issuers: &[Declared])
         } else {
             format!("have: {have}")
         });
-        if let Some(nearest) = nearest(name, names) {
+        if let Some(nearest) = nearest(name, names.chain(["public"])).filter(|near| *near != name) {
             problem = problem.help(format!("did you mean \"{nearest}\"?"));
         }
         check.problems.push(problem);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::check::Check;
-use super::file::{Item, Reader};
+use super::file::Reader;
+use super::item::Item;
 use super::{Limits, Log, Metrics, Reload, Server, Tls, UnknownSni, defaults};
 use crate::observe::{DurationsOf, LogFormat};
 use crate::tls::MinVersion;
@@ -46,7 +47,11 @@ impl Check<'_> {
         if item.is(false) {
             return None;
         }
-        let text = item.text(self.problems)?;
+        let Some(text) = item.value.get_ref().as_str() else {
+            let help = "write \"max-age=SECONDS\"; without the key it is a year";
+            self.problems.push(item.wrong_type().help(help));
+            return None;
+        };
         let value = HeaderValue::from_str(text).ok().filter(|_| {
             text.split(';').any(|directive| {
                 let directive = directive.trim().to_ascii_lowercase();

@@ -1,5 +1,6 @@
 //! What is said of files that are wrong, one mistake at a time.
 
+mod tables;
 mod values;
 mod warnings;
 

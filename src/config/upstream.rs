@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::check::Check;
-use super::file::{Item, Reader};
+use super::file::Reader;
+use super::item::Item;
 use super::{CertificatePair, Connecting, UpstreamTls, defaults};
 use crate::upstream::Settings;
 

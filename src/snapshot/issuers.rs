@@ -113,12 +113,12 @@ fn judge(
     let Some(allowed) = &issuer.algorithms else {
         return is_good.then_some(loaded.set);
     };
-    match loaded.set.narrowed(allowed.iter().copied().collect()) {
+    match loaded.set.narrowed(allowed.value.iter().copied().collect()) {
         Ok(keys) => is_good.then_some(keys),
         Err(left_out) => {
             for key in left_out {
                 problems.push(Problem::error(
-                    issuer.place.clone(),
+                    allowed.place.clone(),
                     format!(
                         "issuer.{}: `algorithms` leaves nothing for the key in {} ({}, for {})",
                         issuer.name,

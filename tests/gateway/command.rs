@@ -117,6 +117,20 @@ fn a_secret_or_a_password_in_the_file_is_never_repeated() {
     }
 }
 
+#[test]
+fn algorithms_that_leave_a_key_nothing_are_shown_where_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = jotgate(folder.path(), &["keys", "generate", "--out", "keys"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let narrowed = "keys = \"keys/public\"\nalgorithms = [\"RS256\"]";
+    let config = BROKEN.replace("keys = \"keys/\"", narrowed);
+    fs::write(folder.path().join("jotgate.toml"), config).unwrap();
+    let shown = text(&jotgate(folder.path(), &["check"]).stderr);
+    let told = shown.split("`algorithms` leaves nothing").nth(1);
+    let place = told.and_then(|told| told.lines().nth(3)).unwrap_or(&shown);
+    assert!(place.ends_with("algorithms = [\"RS256\"]"), "{shown}");
+}
+
 #[tokio::test]
 async fn check_tells_what_a_good_file_means_and_listens_on_nothing() {
     let upstream = Upstream::start().await;

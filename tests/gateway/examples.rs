@@ -95,7 +95,9 @@ fn loads(text: &str, name: &str) {
         match &issuer.keys {
             KeyMaterial::Public(sources) => {
                 for source in sources {
-                    make_keys(&source.value.path, issuer.algorithms.as_deref());
+                    let algorithms = issuer.algorithms.as_ref();
+                    let algorithms = algorithms.map(|located| &*located.value);
+                    make_keys(&source.value.path, algorithms);
                 }
             }
             KeyMaterial::Secret { path, .. } => {

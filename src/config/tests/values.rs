@@ -20,7 +20,13 @@ fn below(line: &str, rows: &[(&str, &str)]) {
 fn of_a_listener_are_told_what_they_should_be() {
     let (https, http) = (r#""127.0.0.1:8443""#, r#""127.0.0.1:8080""#);
     instead(&[
-        (https, "8443", "expected a string, found an integer"),
+        (
+            https,
+            "8443",
+            "expected a string or a list of strings, found an integer",
+        ),
+        (https, "8443", r#"write ":8443""#),
+        (https, "[8443]", "https[0]: expected a string, found"),
         (https, r#""localhost:8443""#, "is not an address"),
         (https, "[]", "at least one address"),
         (http, https, "is taken twice"),
@@ -82,6 +88,8 @@ fn of_tables_for_all_are_told_what_they_should_be() {
             ),
             ("[limits]\nconnections = 0", "must be from 1"),
             ("[tls]\nhsts = \"yes\"", "Strict-Transport-Security"),
+            ("[tls]\nhsts = true", "expected a string or false, found"),
+            ("[tls]\nhsts = true", "without the key it is a year"),
             ("[tls]\nmin_version = \"1.1\"", r#"expected "1.2" or "1.3""#),
         ],
     );
@@ -93,6 +101,12 @@ fn of_an_issuer_are_told_what_they_should_be() {
     instead(&[
         (aud, "aud = []", "at least one"),
         (aud, r#"aud = """#, "must not be empty"),
+        (aud, "aud = 1", "expected a string or a list of strings"),
+        (
+            keys,
+            "keys = 1",
+            "expected a string or a table or a list of these",
+        ),
         (keys, "", "no keys"),
         (
             "[issuer.main]",
@@ -111,6 +125,8 @@ fn of_an_issuer_are_told_what_they_should_be() {
             (r#"algorithms = ["RS265"]"#, r#"did you mean "RS256"?"#),
             (r#"algorithms = ["HS256"]"#, "does not fit"),
             (r#"algorithms = ["none"]"#, "is not one of the choices"),
+            (r#"algorithms = "rs256""#, r#"did you mean "RS256"?"#),
+            (r#"algorithms = "ES512""#, "P-521, which are not supported"),
         ],
     );
 }
@@ -121,6 +137,21 @@ fn of_a_route_are_told_what_they_should_be() {
     instead(&[
         (path, r#"path = "api/""#, "route[0].path"),
         (path, r#"path = "/a/../b/""#, "route[0].path"),
+        (
+            r#"auth = "main""#,
+            "auth = true",
+            "expected a string or a list of strings, found a boolean",
+        ),
+        (
+            r#"auth = "main""#,
+            "auth = true",
+            r#"say who may pass: "main", "public""#,
+        ),
+        (
+            r#"to   = "http://127.0.0.1:3000""#,
+            r#"to = ["http://127.0.0.1:3000"]"#,
+            "a route has one upstream",
+        ),
         (to, "ftp://127.0.0.1:3000", "https://"),
         (to, "127.0.0.1:3000", "http://host[:port]"),
     ]);

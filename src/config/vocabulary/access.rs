@@ -84,7 +84,7 @@ static KEY_FILE: Table = Table::new(&[
     ),
 ]);
 
-pub(super) static ROUTE: Table = Table::new(&[
+pub(in crate::config) static ROUTE: Table = Table::new(&[
     optional(
         "name",
         Kind::Text,

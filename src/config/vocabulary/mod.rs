@@ -15,7 +15,7 @@ mod upstream;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-pub(super) use access::RESERVED_ISSUERS;
+pub(super) use access::{RESERVED_ISSUERS, ROUTE};
 pub(super) use gateway::ROOT;
 
 /// A table, and every key that may stand in it.
@@ -223,6 +223,32 @@ impl Kind {
         })
     }
 
+    /// What to write, in words.
+    pub(super) fn expected(&self) -> String {
+        match self {
+            Self::Truth => "true or false".to_owned(),
+            Self::Number(_) => "an integer".to_owned(),
+            Self::Duration(_) | Self::Choice(_) | Self::Text | Self::Like(_) | Self::Path => {
+                "a string".to_owned()
+            }
+            Self::Size => "a size".to_owned(),
+            Self::Only(value) => (*value).to_owned(),
+            Self::OneOrMany(item) => {
+                format!("{} or {}", item.expected(), Self::Many(item).expected())
+            }
+            Self::Many(item) => match &*item.expected() {
+                "a string" => "a list of strings".to_owned(),
+                "a table" => "a list of tables".to_owned(),
+                _ => "a list of these".to_owned(),
+            },
+            Self::AnyOf(kinds) => {
+                let each: Vec<_> = kinds.iter().map(Self::expected).collect();
+                each.join(" or ")
+            }
+            Self::Table(_) | Self::Named(_) => "a table".to_owned(),
+        }
+    }
+
     /// What is found first among the kinds that a value may choose from.
     fn find<T>(&'static self, found: impl FnMut(&'static Self) -> Option<T>) -> Option<T> {
         let kinds = if let Self::AnyOf(kinds) = self {
@@ -256,19 +282,24 @@ impl Keys {
 /// The tables of the root and what stands in them, as people write their heads: `[listen]`,
 /// `[[route]]`, `[issuer.NAME]`.
 pub(super) fn tables() -> impl Iterator<Item = (String, &'static Table)> {
-    ROOT.keys.iter().filter_map(|key| {
-        let name = key.name;
-        if let Kind::Table(table) = key.kind {
+    ROOT.keys.iter().filter_map(Key::as_table)
+}
+
+impl Key {
+    /// A table of the root: how people write its head, and what stands in it.
+    pub(super) fn as_table(&self) -> Option<(String, &'static Table)> {
+        let name = self.name;
+        if let Kind::Table(table) = self.kind {
             return Some((format!("[{name}]"), table));
         }
-        if let Kind::Many(Kind::Table(table)) = key.kind {
+        if let Kind::Many(Kind::Table(table)) = self.kind {
             return Some((format!("[[{name}]]"), *table));
         }
-        if let Kind::Named(names) = &key.kind
+        if let Kind::Named(names) = &self.kind
             && let Kind::Table(table) = names.value
         {
             return Some((format!("[{name}.{}]", names.placeholder), table));
         }
         None
-    })
+    }
 }
