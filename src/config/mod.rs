@@ -16,6 +16,7 @@ mod issuer;
 mod item;
 mod listen;
 mod names;
+mod oddities;
 mod route;
 mod routes;
 mod schema;

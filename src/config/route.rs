@@ -11,7 +11,8 @@ use super::identity::identity;
 use super::issuer::{Declared, texts};
 use super::item::Item;
 use super::names::nearest;
-use super::routes::{check_conflicts, check_names, warn};
+use super::oddities::warn;
+use super::routes::check_distinct;
 use super::{Access, Connecting, HostHeader, Located, Route, defaults};
 use crate::route::{HostPattern, PathPattern};
 use crate::upstream::{Scheme, TargetUrl};
@@ -28,8 +29,7 @@ pub(super) fn read_all(
             routes.extend(read(check, table, issuers, connecting));
         }
     }
-    check_names(check, &routes);
-    check_conflicts(check, &routes);
+    check_distinct(check, &routes);
     // What is wrong may well be the reason for what only looks odd.
     if !routes.is_empty() && !check.problems.has_errors() {
         warn(check, &routes, issuers, connecting);
@@ -126,9 +126,10 @@ fn host(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<HostPattern> {
     let text = item.text(check.problems)?;
     HostPattern::parse(text)
         .map_err(|error| {
+            let shown = shown(text);
             check
                 .problems
-                .push(item.problem(format!("\"{text}\": {error}")))
+                .push(item.problem(format!("\"{shown}\": {error}")))
         })
         .ok()
 }
@@ -161,13 +162,16 @@ fn target(check: &mut Check<'_>, item: &Item<'_, '_>) -> Option<Located<TargetUr
             place: item.place(),
         })
         .map_err(|error| {
-            // The log of a running gateway repeats what is said of a file.
-            let is_shown = !may_hold_password(text);
-            let shown = if is_shown { text } else { "…" };
+            let shown = shown(text);
             let problem = item.problem(format!("\"{shown}\": {error}"));
             check.problems.push(problem);
         })
         .ok()
+}
+
+/// What may be repeated of a text: the log of a running gateway repeats what is said of a file.
+fn shown(text: &str) -> &str {
+    if may_hold_password(text) { "…" } else { text }
 }
 
 /// How the upstream is connected to, as far as the route has a say of its own.

@@ -226,11 +226,18 @@ fn routes_that_could_both_win_are_refused_with_both_places() {
         "path = \"/api/\"",
     );
     let (_, problems) = read(&twice);
-    let problem = problems
-        .iter()
-        .find(|problem| !problem.also.is_empty())
-        .unwrap();
+    // That both have the same name is no second mistake, and another name would mend nothing.
+    assert_eq!(problems.iter().count(), 1, "{problems:#?}");
+    let problem = problems.iter().next().unwrap();
     assert_eq!(problem.also.len(), 1, "{problems:#?}");
+    let named = with(
+        "path = \"/api/\"",
+        "name = \"status.example/\"\npath = \"/api/\"",
+    );
+    complains(
+        &named,
+        &["two routes are named", "give one of them another"],
+    );
     let overlap = format!(
         "{GOOD}\n[[route]]\npath = \"/a/{{x}}/\"\nto = \"http://h\"\nauth = \"main\"\n\
          [[route]]\npath = \"/{{y}}/b/\"\nto = \"http://h\"\nauth = \"main\"\n"
@@ -310,7 +317,7 @@ fn a_problem_is_drawn_with_its_line_and_a_caret() {
 
 #[test]
 fn of_thousands_of_mistakes_the_first_are_shown_and_no_warning_hides_one() {
-    let warned = "[[route]]\npath = \"/p/N\"\nto = \"http://127.0.0.1:1\"\nauth = \"public\"\n";
+    let warned = "[[route]]\npath = \"/p/N\"\nto = \"http://127.0.0.1:1\"\nauth = \"main\"\n";
     let mut text = GOOD.to_owned();
     for number in 0..60 {
         text.push_str(&warned.replace('N', &number.to_string()));

@@ -16,6 +16,7 @@ mod path;
 mod pattern;
 #[cfg(test)]
 mod properties;
+mod reach;
 mod table;
 mod trie;
 
@@ -25,4 +26,5 @@ pub use conflict::{Conflict, Shape, conflicts};
 pub use head::{HeadError, RequestHead};
 pub use host::is_host;
 pub use pattern::{HostPattern, PathPattern, PatternError};
+pub use reach::Reach;
 pub use table::{Lookup, Table};

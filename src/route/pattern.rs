@@ -31,6 +31,9 @@ impl HostPattern {
     /// # Errors
     /// What is wrong, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.contains("://") {
+            return Err(PatternError::HostScheme);
+        }
         let (wildcard, name) = match text.strip_prefix("*.") {
             Some(parent) => (true, parent),
             None => (false, text),
@@ -192,6 +195,9 @@ pub enum PatternError {
     /// The literal part is what a request could not be either.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguity),
+    /// `https://api.example.com`.
+    #[error("a route's host has no scheme; write the name alone, as in `api.example.com`")]
+    HostScheme,
     /// `api.example.com:443`.
     #[error("a route's host has no port; write the name alone")]
     HostPort,
@@ -257,6 +263,9 @@ mod tests {
             HostPattern::parse("a.test:443"),
             Err(PatternError::HostPort)
         );
+        for text in ["https://a.test", "http://*.a.test/x"] {
+            assert_eq!(HostPattern::parse(text), Err(PatternError::HostScheme));
+        }
         for text in [
             "*",
             "a.*.test",
@@ -271,16 +280,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in [
-            "",
-            "*.",
-            "a/b",
-            "u@a",
-            "münchen.de",
-            "a..b",
-            "http://a.test",
-            "*.0.0.1",
-        ] {
+        for text in ["", "*.", "a/b", "u@a", "münchen.de", "a..b", "*.0.0.1"] {
             assert!(HostPattern::parse(text).is_err(), "{text}");
         }
     }

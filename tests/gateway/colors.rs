@@ -72,7 +72,7 @@ fn folder_with_warnings(taken: &TcpListener) -> TempDir {
         cert = "tls.crt"
         key = "tls.key"
         [[route]]
-        path = "/api"
+        path = "/api/:id"
         to = "http://127.0.0.1:3000"
         auth = "public"
         "#,

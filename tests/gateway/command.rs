@@ -443,7 +443,7 @@ async fn why_it_does_not_start_is_the_last_that_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut routes = String::new();
     for number in 0..40 {
-        let route = "[[route]]\nto = \"http://127.0.0.1:1\"\nauth = \"public\"\n";
+        let route = "[[route]]\nto = \"http://127.0.0.1:1\"\nauth = \"main\"\n";
         routes.push_str(&format!("{route}path = \"/exact/{number}\"\n"));
     }
     let start = Start::routes(&routes);

@@ -138,6 +138,11 @@ fn of_a_route_are_told_what_they_should_be() {
         (path, r#"path = "api/""#, "route[0].path"),
         (path, r#"path = "/a/../b/""#, "route[0].path"),
         (
+            path,
+            "path = \"/api/\"\nhost = \"https://a.example\"",
+            "a route's host has no scheme",
+        ),
+        (
             r#"auth = "main""#,
             "auth = true",
             "expected a string or a list of strings, found a boolean",
