@@ -6,7 +6,7 @@ use super::check::Check;
 use super::issuer::Declared;
 use super::{Access, Connecting, Place, Problem, Route, UpstreamTls};
 use crate::policy::IdentityRule;
-use crate::route::{HostPattern, Reach};
+use crate::route::{HostPattern, Reach, Reaches};
 use crate::upstream::Scheme;
 
 /// Warns of all of it.
@@ -27,21 +27,19 @@ pub(super) fn warn(
 /// A public route is a way around the token where its upstream gets paths from it that it gets from
 /// a protected route as well. A smaller part of those was made public on purpose.
 fn warn_of_ways_around(check: &mut Check<'_>, routes: &[Route]) {
-    let mut protected: HashMap<(&str, u16), Vec<(Reach, &Place)>> = HashMap::new();
+    let mut protected: HashMap<(&str, u16), Reaches<&Place>> = HashMap::new();
     for route in routes.iter().filter(|route| !is_public(route)) {
         let known = protected.entry(authority(route)).or_default();
-        known.push((reach(route), &route.to.place));
+        known.insert(reach(route), &route.to.place);
     }
     for route in routes.iter().filter(|route| is_public(route)) {
         let Some(protected) = protected.get(&authority(route)) else {
             continue;
         };
         let public = reach(route);
-        let is_way_around = |protected: &Reach| {
-            let is_smaller = protected.covers(&public) && !public.covers(protected);
-            public.meets(protected) && !is_smaller
-        };
-        let around = protected.iter().find(|(reach, _)| is_way_around(reach));
+        let is_smaller = |protected: &Reach| protected.covers(&public) && !public.covers(protected);
+        let mut met = protected.meeting(&public);
+        let around = met.find(|(protected, _)| !is_smaller(protected));
         if let Some((_, place)) = around {
             let what = format!(
                 "route \"{}\" is public and reaches what a protected one does",
@@ -76,10 +74,13 @@ fn reach(route: &Route) -> Reach {
 /// former matters if that one is public and this one is not; the latter if nothing shows that it is
 /// meant: to be public is no harm, and who names methods has one thing in mind.
 fn warn_of_exact_paths(check: &mut Check<'_>, routes: &[Route]) {
-    let mut subtrees: HashMap<Option<&HostPattern>, Vec<(Reach, &Route)>> = HashMap::new();
-    for route in routes.iter().filter(|route| route.path.value.is_subtree()) {
+    let mut subtrees: HashMap<Option<&HostPattern>, Reaches<&Route>> = HashMap::new();
+    let public = routes.iter().filter(|route| is_public(route));
+    let protected = routes.iter().filter(|route| !is_public(route));
+    let all = public.chain(protected);
+    for route in all.filter(|route| route.path.value.is_subtree()) {
         let known = subtrees.entry(route.host.as_ref()).or_default();
-        known.push((Reach::of(&route.path.value), route));
+        known.insert(Reach::of(&route.path.value), route);
     }
     let exact = routes.iter().filter(|route| !route.path.value.is_subtree());
     for route in exact.filter(|route| !is_public(route) && !looks_like_a_file(route)) {
@@ -89,10 +90,9 @@ fn warn_of_exact_paths(check: &mut Check<'_>, routes: &[Route]) {
         }
         let below = Reach::below(&route.path.value);
         let others = subtrees.get(&route.host.as_ref());
-        let others = others.into_iter().flatten();
         let next = others
-            .filter(|(reach, _)| reach.covers(&below))
-            .map(|(_, other)| *other)
+            .into_iter()
+            .flat_map(|others| others.covering(&below))
             .min_by(|one, other| one.path.value.specificity(&other.path.value));
         let is_beside = |other: &Route| other.path.value.to_string() == format!("{text}/");
         let what = match next {

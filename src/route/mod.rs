@@ -26,5 +26,5 @@ pub use conflict::{Conflict, Shape, conflicts};
 pub use head::{HeadError, RequestHead};
 pub use host::is_host;
 pub use pattern::{HostPattern, PathPattern, PatternError};
-pub use reach::Reach;
+pub use reach::{Reach, Reaches};
 pub use table::{Lookup, Table};

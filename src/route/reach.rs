@@ -4,16 +4,73 @@
 //! them.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::path;
 use super::pattern::{PathPattern, Segment};
 
 /// A set of paths, by their segments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reach {
     segments: Vec<Segment>,
     /// Whether all that lies below is part of it.
     is_subtree: bool,
+}
+
+/// Many sets of paths with something known of each, found without a look at all of them.
+#[derive(Debug)]
+pub struct Reaches<T> {
+    /// Those without wildcards; what lies below one comes next to it.
+    plain: BTreeMap<Reach, T>,
+    wild: Vec<(Reach, T)>,
+}
+
+impl<T> Default for Reaches<T> {
+    fn default() -> Self {
+        Self {
+            plain: BTreeMap::new(),
+            wild: Vec::new(),
+        }
+    }
+}
+
+impl<T> Reaches<T> {
+    /// Adds one, unless it is known.
+    pub fn insert(&mut self, reach: Reach, known: T) {
+        if reach.has_wildcard() {
+            self.wild.push((reach, known));
+        } else {
+            self.plain.entry(reach).or_insert(known);
+        }
+    }
+
+    /// All that have a path in common with this one, but for some that cover it.
+    pub fn meeting<'r>(&'r self, reach: &'r Reach) -> impl Iterator<Item = (&'r Reach, &'r T)> {
+        let is_wild = reach.has_wildcard();
+        let segments = if is_wild { &[][..] } else { &reach.segments };
+        let first = Reach {
+            segments: segments.to_vec(),
+            is_subtree: false,
+        };
+        let plain = self.plain.range(first..);
+        let plain = plain.take_while(move |(known, _)| known.segments.starts_with(segments));
+        let wild = self.wild.iter().map(|(reach, known)| (reach, known));
+        plain.chain(wild).filter(|(known, _)| reach.meets(known))
+    }
+
+    /// All subtrees that cover this one.
+    pub fn covering<'r>(&'r self, reach: &'r Reach) -> impl Iterator<Item = &'r T> {
+        let plain = (0..=reach.segments.len()).filter_map(|length| {
+            let wider = Reach {
+                segments: reach.segments[..length].to_vec(),
+                is_subtree: true,
+            };
+            self.plain.get(&wider)
+        });
+        let wild = self.wild.iter();
+        let wild = wild.filter(|(known, _)| known.covers(reach));
+        plain.chain(wild.map(|(_, known)| known))
+    }
 }
 
 impl Reach {
@@ -52,6 +109,10 @@ impl Reach {
             segments: base.chain(own.iter().cloned()).map(lower_case).collect(),
             is_subtree: pattern.is_subtree(),
         }
+    }
+
+    fn has_wildcard(&self) -> bool {
+        self.segments.contains(&Segment::Any)
     }
 
     /// Whether all of the other's paths are among these.
@@ -131,6 +192,37 @@ mod tests {
             assert!(!reach(other).meets(&reach(one)), "{one} {other}");
         }
         assert!(reach("/{x}/b/").meets(&reach("/a/{y}/")));
+    }
+
+    #[test]
+    fn of_many_those_that_matter_are_found() {
+        let all = [
+            "/", "/a/", "/a", "/a/b/", "/a/b/c", "/ab/", "/{x}/b/", "/{x}/z/",
+        ];
+        let mut reaches = Reaches::default();
+        for text in all {
+            reaches.insert(reach(text), text);
+        }
+        for text in ["/", "/a/", "/a", "/a/b", "/a/b/", "/{y}/", "/q/b/"] {
+            let asked = reach(text);
+            let met: Vec<_> = reaches.meeting(&asked).map(|(_, known)| *known).collect();
+            let covering: Vec<_> = reaches.covering(&asked).copied().collect();
+            for other in all {
+                let known = reach(other);
+                let is_wanted =
+                    asked.meets(&known) && (asked.covers(&known) || !known.covers(&asked));
+                assert!(
+                    !is_wanted || met.contains(&other),
+                    "{text}: {other} of {met:?}"
+                );
+                assert!(
+                    asked.meets(&known) || !met.contains(&other),
+                    "{text}: {other}"
+                );
+                let does_cover = known.covers(&asked) && known.is_subtree;
+                assert_eq!(covering.contains(&other), does_cover, "{text}: {other}");
+            }
+        }
     }
 
     #[test]

@@ -160,6 +160,15 @@ fn an_exact_path_is_asked_about_where_a_subtree_may_be_meant() {
         );
         assert!(said.iter().all(|said| said.contains(expected)), "{said:?}");
     }
+    // Whatever is beside what is public below it.
+    let twice = "\"public\"\nmethods = \"GET\"";
+    let rest = "\"main\"\nmethods = \"POST\"";
+    let said = said_of(&[
+        ("/api", APP, MAIN),
+        ("/", APP, rest),
+        ("/", "http://b", twice),
+    ]);
+    assert_eq!(said.len(), 1, "{said:?}");
 }
 
 #[test]
