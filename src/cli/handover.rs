@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
@@ -35,12 +35,24 @@ pub(super) enum HandoverError {
     /// The system does not let us pass the sockets on.
     #[error("the sockets cannot be handed over")]
     Send(#[source] io::Error),
-    /// It ended, most likely because it cannot use the configuration; it has said so itself.
+    /// It ended, most likely because it cannot use the configuration, of which it has said so
+    /// itself; or because the program is none of ours.
     #[error("the new process ended before it was ready")]
-    Ended,
+    Ended(#[source] Fate),
     /// It takes too long.
     #[error("the new process was not ready within {PATIENCE:?}")]
     TimedOut,
+}
+
+/// What is known of its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fate {
+    /// The program did not get as far as to start one that stays.
+    #[error("{0}, and it has not said which process takes over")]
+    Exited(ExitStatus),
+    /// It is no child of ours.
+    #[error("what it has said of it stands before this line")]
+    SaidItself,
 }
 
 /// The process that is to take our place. Dropped before it is ready, it ends.
@@ -105,13 +117,20 @@ impl Heir {
     }
 
     async fn take(&mut self) -> Result<u32, HandoverError> {
-        let ended = |_| HandoverError::Ended;
-        let process = self.link.read_u32_le().await.map_err(ended)?;
+        let ended = |_| HandoverError::Ended(Fate::SaidItself);
+        let Ok(process) = self.link.read_u32_le().await else {
+            // A program that is none of ours may have closed the link and go on.
+            let fate = match timeout(MOMENT, self.between.wait()).await {
+                Ok(Ok(status)) if !status.success() => Fate::Exited(status),
+                Ok(_) | Err(_) => Fate::SaidItself,
+            };
+            return Err(HandoverError::Ended(fate));
+        };
         self.process = Some(process);
         // It has done its work, and from now on the heir is no child of it, nor of ours.
         self.between.wait().await.map_err(ended)?;
         if self.link.read_u8().await.map_err(ended)? != READY {
-            return Err(HandoverError::Ended);
+            return Err(ended(io::ErrorKind::InvalidData.into()));
         }
         self.is_ready = true;
         Ok(process)
@@ -218,3 +237,22 @@ pub(super) const DISMISSED: u8 = b'd';
 /// Reading keys and certificates takes moments; a name server that does not answer is not waited
 /// for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one waits for the end of what has said its last word.
+const MOMENT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_program_that_cannot_take_over_its_exit_status_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut heir = Heir::start(Path::new("/bin/false"), folder.path(), &[]).unwrap();
+        let error = heir.get_ready().await.unwrap_err();
+        let why = error.source().unwrap().to_string();
+        assert!(why.starts_with("exit status: 1,"), "{why}");
+    }
+}

@@ -181,7 +181,7 @@ pub(super) async fn serve_on(
             Wish::Upgrade => match upgrade(gateway, control, signals, origin).await {
                 Ok(end) => return end,
                 Err(error) => {
-                    let why = error.source().map(ToString::to_string).unwrap_or_default();
+                    let why = error.source().map(tracing::field::display);
                     error!(%error, why, "not upgraded, this process goes on");
                     gateway.metrics().count_failed_upgrade();
                 }

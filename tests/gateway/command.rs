@@ -10,7 +10,7 @@ use rcgen::CertificateParams;
 
 use crate::harness::{Authority, Process, Start, Upstream, write_certificate};
 
-fn jotgate(folder: &Path, arguments: &[&str]) -> Output {
+pub fn jotgate(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_jotgate"))
         .args(arguments)
         .current_dir(folder)
@@ -20,11 +20,11 @@ fn jotgate(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-const BROKEN: &str = r#"
+pub const BROKEN: &str = r#"
 [listen]
 https = "127.0.0.1:8443"
 admin = "0.0.0.0:9901"
@@ -91,44 +91,6 @@ fn t149_a_route_that_does_not_say_who_may_pass_is_refused() {
         let shown = text(&jotgate(folder.path(), &["check"]).stderr);
         assert!(shown.contains("route[1]"), "{spelling}: {shown}");
     }
-}
-
-#[test]
-fn a_secret_or_a_password_in_the_file_is_never_repeated() {
-    let folder = tempfile::tempdir().unwrap();
-    for (from, to) in [
-        (
-            "keys = \"keys/\"",
-            "secret = \"Sup3rS3cret-Sup3rS3cret-Sup3rS3cret\"",
-        ),
-        (
-            "http://127.0.0.1:3000",
-            "http://user:Sup3rS3cret@127.0.0.1:3000",
-        ),
-    ] {
-        assert!(BROKEN.contains(from), "{from}");
-        let config = BROKEN.replace(from, to);
-        fs::write(folder.path().join("jotgate.toml"), config).unwrap();
-        let shown = text(&jotgate(folder.path(), &["check"]).stderr);
-        assert!(!shown.contains("S3cret"), "{shown}");
-        let is_told = shown.contains("the file that `secret` names: cannot be read")
-            || shown.contains("a user or password has no place in it");
-        assert!(is_told, "{shown}");
-    }
-}
-
-#[test]
-fn algorithms_that_leave_a_key_nothing_are_shown_where_they_stand() {
-    let folder = tempfile::tempdir().unwrap();
-    let made = jotgate(folder.path(), &["keys", "generate", "--out", "keys"]);
-    assert!(made.status.success(), "{}", text(&made.stderr));
-    let narrowed = "keys = \"keys/public\"\nalgorithms = [\"RS256\"]";
-    let config = BROKEN.replace("keys = \"keys/\"", narrowed);
-    fs::write(folder.path().join("jotgate.toml"), config).unwrap();
-    let shown = text(&jotgate(folder.path(), &["check"]).stderr);
-    let told = shown.split("`algorithms` leaves nothing").nth(1);
-    let place = told.and_then(|told| told.lines().nth(3)).unwrap_or(&shown);
-    assert!(place.ends_with("algorithms = [\"RS256\"]"), "{shown}");
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ mod keys;
 mod life;
 mod manual;
 mod memory;
+mod mistakes;
 mod overstaying;
 mod probe;
 mod proxy_protocol;

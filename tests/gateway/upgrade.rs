@@ -231,7 +231,11 @@ async fn an_upgrade_to_something_that_does_not_start_changes_nothing() {
     process.wait_for("not applied");
     let said = upgrade(&config).await;
     assert_eq!(said.status.code(), Some(1));
-    process.wait_for("not upgraded, this process goes on");
+    let line = process.wait_for("not upgraded, this process goes on");
+    assert!(
+        line.contains("why=what it has said of it stands before"),
+        "{line}"
+    );
     let said = String::from_utf8(said.stderr).unwrap();
     assert!(said.contains("is still the one that serves"), "{said}");
     let metrics = H1::plain(process.admin).await.get("/metrics", &[]).await;

@@ -16,6 +16,8 @@ use crate::token::{Accepted, Credential, TrustedIssuer, Verifier};
 /// What a configuration makes of a token.
 pub(super) struct Verdict {
     issuer: Option<Arc<TrustedIssuer>>,
+    /// What the token says instead, and whose it would be but for that.
+    alike: Option<(String, Arc<TrustedIssuer>)>,
     keys: Vec<Arc<Key>>,
     outcome: Result<(), &'static str>,
 }
@@ -39,9 +41,14 @@ impl Verdict {
         let member =
             |part: &Option<Value>, name: &str| Some(part.as_ref()?.get(name)?.as_str()?.to_owned());
         let iss = member(&report.claims, "iss");
-        let mut trusted = trusted.iter();
-        let issuer = trusted.find(|issuer| Some(&issuer.iss) == iss.as_ref());
+        let mut known = trusted.iter();
+        let issuer = known.find(|issuer| Some(&issuer.iss) == iss.as_ref());
         let issuer = issuer.cloned();
+        let alike = iss.filter(|_| issuer.is_none()).and_then(|iss| {
+            let mut known = trusted.iter();
+            let issuer = known.find(|issuer| is_alike(&issuer.iss, &iss))?.clone();
+            Some((iss, issuer))
+        });
         let keys = issuer.as_ref().map_or_else(Vec::new, |issuer| {
             let algorithm = member(&report.header, "alg");
             candidates(
@@ -52,6 +59,7 @@ impl Verdict {
         });
         Ok(Self {
             issuer,
+            alike,
             keys,
             outcome: verify(token, accepted, now),
         })
@@ -61,6 +69,12 @@ impl Verdict {
     pub(super) const fn is_good(&self) -> bool {
         self.outcome.is_ok()
     }
+}
+
+/// Whether two differ in what is easily overlooked.
+fn is_alike(one: &str, other: &str) -> bool {
+    let bare = |iss: &str| iss.trim().trim_end_matches('/').to_lowercase();
+    bare(one) == bare(other)
 }
 
 fn candidates(issuer: &TrustedIssuer, alg: Option<&str>, kid: Option<&str>) -> Vec<Arc<Key>> {
@@ -95,6 +109,14 @@ impl fmt::Display for Verdict {
         match &self.issuer {
             Some(issuer) => writeln!(f, "  issuer   {} ({})", issuer.name, issuer.iss)?,
             None => writeln!(f, "  issuer   none has this iss")?,
+        }
+        if let Some((iss, issuer)) = &self.alike {
+            let (name, theirs) = (&issuer.name, &issuer.iss);
+            writeln!(f, "           {iss:?} is what the token has, and")?;
+            writeln!(
+                f,
+                "           {theirs:?} what [issuer.{name}] has: they must be the same"
+            )?;
         }
         for key in &self.keys {
             let name = key.kid().or(key.thumbprint()).unwrap_or("-");
