@@ -114,11 +114,12 @@ impl Certificate {
         key: &Path,
         provider: &CryptoProvider,
     ) -> Result<Self, CertificateError> {
-        let chain = certificates_in(cert, &read(cert)?)?;
+        let text = read(cert)?;
+        let chain = certificates_in(cert, &text)?;
         let leaf = chain
             .first()
             .cloned()
-            .ok_or_else(|| malformed(cert, NO_CERTIFICATE))?;
+            .ok_or_else(|| malformed(cert, no_certificate(&text)))?;
         let signing_key =
             load_key(key, provider).map_err(|error| CertificateError::Key(Box::new(error)))?;
         let validity = validity(&chain)
@@ -168,7 +169,37 @@ pub(crate) fn certificates_in(
 ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     CertificateDer::pem_slice_iter(text)
         .collect::<Result<_, _>>()
-        .map_err(|error| malformed(path, &explain(&error, "certificate")))
+        .map_err(|error| malformed(path, explain(&error, no_certificate(text))))
+}
+
+/// What to say of a PEM file that holds no certificate.
+pub(crate) fn no_certificate(text: &[u8]) -> &'static str {
+    if is_der(text) {
+        DER_CERTIFICATE
+    } else if contains(text, PRIVATE_KEY) {
+        SWAPPED_CERTIFICATE
+    } else {
+        NO_CERTIFICATE
+    }
+}
+
+fn no_key(text: &[u8]) -> &'static str {
+    if is_der(text) {
+        DER_KEY
+    } else if contains(text, CERTIFICATE) {
+        SWAPPED_KEY
+    } else {
+        NO_KEY
+    }
+}
+
+/// ASN.1 begins so: a sequence of more than 127 bytes.
+fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x81..=0x84, ..])
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 fn load_key(
@@ -187,15 +218,14 @@ fn load_key(
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     let bytes = read(path)?;
-    let says = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-    if ENCRYPTED.into_iter().any(says) {
+    if ENCRYPTED.into_iter().any(|says| contains(&bytes, says)) {
         return Err(malformed(
             path,
             "the private key is encrypted; decrypt it: openssl pkey -in KEY -out PLAIN",
         ));
     }
     PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|error| malformed(path, &explain(&error, "private key")))
+        .map_err(|error| malformed(path, explain(&error, no_key(&bytes))))
 }
 
 /// Reads a PEM file of which no block would be lost. It must be a regular file of bounded size: a
@@ -230,11 +260,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     Ok(text.to_vec())
 }
 
-fn explain(error: &pem::Error, wanted: &str) -> String {
+fn explain(error: &pem::Error, if_there_is_none: &'static str) -> &'static str {
     if matches!(error, pem::Error::NoItemsFound) {
-        format!("holds no PEM {wanted} (expected a -----BEGIN … block)")
+        if_there_is_none
     } else {
-        broken_pem(error).to_owned()
+        broken_pem(error)
     }
 }
 
@@ -319,7 +349,18 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// As PKCS#8 (RFC 5958) and OpenSSL's older formats say it.
 const ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED", b"Proc-Type: 4,ENCRYPTED"];
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const CUT_SHORT: &str = "is cut short: a PEM block has no end";
 const CUT_LINE: &str = "is cut short, or has lost a line break: a line that begins with -----BEGIN does not end with -----";
 const EMPTY: &str = "the file is empty";
 const NO_CERTIFICATE: &str = "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)";
+const NO_KEY: &str = "holds no PEM private key (expected a -----BEGIN … block)";
+const SWAPPED_CERTIFICATE: &str =
+    "holds a private key, where a certificate is expected; are cert and key swapped?";
+const SWAPPED_KEY: &str =
+    "holds a certificate, where a private key is expected; are cert and key swapped?";
+const DER_CERTIFICATE: &str =
+    "is not PEM; if it is DER, convert it: openssl x509 -inform DER -in FILE -out PEM";
+const DER_KEY: &str =
+    "is not PEM; if it is DER, convert it: openssl pkey -inform DER -in FILE -out PEM";

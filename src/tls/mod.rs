@@ -8,7 +8,7 @@ mod stream;
 mod validity;
 
 pub use certificate::{Certificate, CertificateError};
-pub(crate) use certificate::{certificates_in, read, validity};
+pub(crate) use certificate::{certificates_in, no_certificate, read, validity};
 pub use certificates::Certificates;
 pub use config::MinVersion;
 pub use handshake::{Acceptor, Established, HandshakeError, Protocol};

@@ -1,6 +1,10 @@
 //! What the command says of mistakes whose cause stands in another file, or must not be repeated.
 
 use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::command::{BROKEN, jotgate, text};
 use crate::harness::write_certificate;
@@ -89,4 +93,34 @@ fn an_iss_that_is_almost_the_same_is_shown_beside_the_issuers() {
         let both = shown.contains(theirs) && shown.contains(&format!("{iss:?} is what the token"));
         assert_eq!(both, is_alike, "{shown}");
     }
+}
+
+#[test]
+fn a_certificate_and_a_key_that_are_no_such_are_told_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("certs")).unwrap();
+    let at = |name| folder.path().join(name);
+    let (cert, key) = (at("certs/tls.crt"), at("certs/tls.key"));
+    let told = |expected: &str| {
+        let shown = text(&jotgate(folder.path(), &["check"]).stderr);
+        assert!(shown.contains(expected), "no {expected} in\n{shown}");
+    };
+    fs::write(at("jotgate.toml"), BROKEN).unwrap();
+    write_certificate(&["localhost"], &key, &cert);
+    told("holds a private key, where a certificate is expected; are cert and key swapped?");
+    write_certificate(&["localhost"], &cert, &at("unused"));
+    fs::copy(&cert, &key).unwrap();
+    told("holds a certificate, where a private key is expected; are cert and key swapped?");
+    let der = |file: &Path| {
+        let pem = fs::read_to_string(file).unwrap();
+        let base64: String = pem
+            .lines()
+            .filter(|line| !line.starts_with("-----"))
+            .collect();
+        STANDARD.decode(base64).unwrap()
+    };
+    fs::write(&key, der(&at("unused"))).unwrap();
+    told("if it is DER, convert it: openssl pkey -inform DER");
+    fs::write(&cert, der(&cert)).unwrap();
+    told("if it is DER, convert it: openssl x509 -inform DER");
 }

@@ -76,9 +76,7 @@ pub(super) fn in_file(
             .map_err(|error| unusable(format!("not a usable authority: {error}")))?;
     }
     if roots.is_empty() {
-        return Err(unusable(
-            "holds no PEM certificate (expected -----BEGIN CERTIFICATE-----)".to_owned(),
-        ));
+        return Err(unusable(tls::no_certificate(text).to_owned()));
     }
     Ok((roots, certificates))
 }
