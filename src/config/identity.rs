@@ -35,7 +35,9 @@ pub(super) fn identity(
     let mut rules: Vec<IdentityRule> = Vec::new();
     for (name, item) in headers.take_names() {
         let header = identity_header(check, &name)?;
-        if ROUTE.key(&name.value).is_some() {
+        // One that the route must have is missed there.
+        let row = ROUTE.key(&name.value);
+        if row.is_some_and(|row| !row.is_required()) {
             let what = format!("{}: forwarded as the header `{}`", item.path, name.value);
             check
                 .problems

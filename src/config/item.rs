@@ -195,7 +195,13 @@ impl<'t, 'i> Item<'t, 'i> {
                 Some(Reader::new(self.path.clone(), self.place(), table, keys))
             }
             None => {
-                problems.push(self.wrong_type());
+                let problem = self.wrong_type();
+                let brackets = format!("write [{}], with one bracket on each side", self.path);
+                problems.push(if self.is_list() {
+                    problem.help(brackets)
+                } else {
+                    problem
+                });
                 None
             }
         }

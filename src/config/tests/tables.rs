@@ -39,6 +39,20 @@ fn a_route_in_single_brackets_is_one_mistake() {
 }
 
 #[test]
+fn a_table_in_double_brackets_is_told_of_single_ones() {
+    for (from, to) in [
+        ("[listen]", "[[listen]]"),
+        ("[issuer.main]", "[[issuer.main]]"),
+    ] {
+        let told = format!("write {from}, with one bracket on each side");
+        complains(
+            &with(from, to),
+            &["expected a table, found an array", &told],
+        );
+    }
+}
+
+#[test]
 fn an_issuer_without_a_name_is_one_mistake() {
     let text = with("[issuer.main]", "[issuer]");
     complains(&text, &["[issuer] needs a name", "write [issuer.main]"]);
@@ -90,6 +104,7 @@ fn a_key_below_the_head_of_another_table_is_found_there() {
         1,
     );
     let complaints = complaints(&text);
+    assert_eq!(complaints.len(), 3, "{complaints:#?}");
     for key in ["path", "to", "auth"] {
         let told = format!("`{key}` stands inside [route.identity]; write it above that head");
         assert!(

@@ -286,6 +286,11 @@ pub(super) fn tables() -> impl Iterator<Item = (String, &'static Table)> {
 }
 
 impl Key {
+    /// Whether the file is refused without it.
+    pub(super) fn is_required(&self) -> bool {
+        self.presence == Presence::Required
+    }
+
     /// A table of the root: how people write its head, and what stands in it.
     pub(super) fn as_table(&self) -> Option<(String, &'static Table)> {
         let name = self.name;
