@@ -81,6 +81,36 @@ async fn p1_a_key_that_is_added_is_good_and_one_that_is_removed_is_not() {
     steady.was_unharmed(&gateway).await;
 }
 
+/// The chapter "Reloading" tells what to do then.
+#[tokio::test]
+async fn a_key_that_is_removed_is_good_until_a_state_without_it_can_be_applied() {
+    let upstream = Upstream::start().await;
+    let gateway = Start::with(&upstream).start();
+    let keys = gateway.folder().join("keys");
+    let mut client = gateway.h1().await;
+    let (old, new) = (token(Signer::rsa(), "main"), token(second(), "second"));
+    let pending = r#"jotgate_config_reloads_total{outcome="pending"}"#;
+    // It is the last one of its issuer.
+    fs::remove_file(keys.join("main.pem")).unwrap();
+    told(&gateway, &format!("{pending} 1")).await;
+    told(&gateway, "jotgate_config_last_reload_successful 1").await;
+    assert_eq!(ask(&mut client, &old).await, 200);
+    second().write_public(&keys.join("second.pem"));
+    comes_to(&mut client, &old, 401).await;
+    assert_eq!(ask(&mut client, &new).await, 200);
+    // Something else is wrong.
+    Signer::rsa().write_public(&keys.join("main.pem"));
+    comes_to(&mut client, &old, 200).await;
+    fs::write(keys.join("other.pem"), "nonsense").unwrap();
+    told(&gateway, "jotgate_config_last_reload_successful 0").await;
+    fs::remove_file(keys.join("second.pem")).unwrap();
+    let rejected = r#"jotgate_config_reloads_total{outcome="rejected"} 2"#;
+    told(&gateway, rejected).await;
+    assert_eq!(ask(&mut client, &new).await, 200);
+    fs::remove_file(keys.join("other.pem")).unwrap();
+    comes_to(&mut client, &new, 401).await;
+}
+
 #[tokio::test]
 async fn a_route_that_is_added_is_there_and_one_that_is_removed_is_not() {
     let upstream = Upstream::start().await;
