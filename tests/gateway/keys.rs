@@ -353,6 +353,7 @@ async fn t43_a_route_believes_its_own_issuers_only() {
     }
     for event in &gateway.events(steps.len()).await[4..] {
         assert_eq!(event["reason"], "unknown_issuer");
+        assert!(event["issuer"].is_null(), "{event}");
     }
     assert_eq!(upstream.received().len(), 4);
 }
