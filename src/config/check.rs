@@ -189,9 +189,15 @@ impl Check<'_> {
 
     /// A path, joined to the file's folder.
     pub(super) fn file(&mut self, item: &Item<'_, '_>) -> Option<Located<PathBuf>> {
-        let path = self.folder.join(item.words(self.problems)?);
+        let text = item.words(self.problems)?;
+        if confidential::is_contents(text) {
+            let problem = item.problem("the name of a file is expected, not what stands in it");
+            self.problems
+                .push(problem.help("write that to a file, and the name of the file here"));
+            return None;
+        }
         Some(Located {
-            value: path,
+            value: self.folder.join(text),
             place: item.place(),
         })
     }

@@ -1,5 +1,5 @@
-//! What nobody should read in an excerpt of the file: secrets and passwords that stand in it, where
-//! only the name of a file, or a URL without them, belongs.
+//! What nobody should read in an excerpt of the file: secrets, passwords and keys that stand in it,
+//! where only the name of a file, or a URL without them, belongs.
 //!
 //! What the parser made of the file is searched, known keys or not, since mistakes are what is
 //! shown. On a line that is no TOML it may have made nothing of the rest, so that goes as well.
@@ -17,6 +17,7 @@ pub(super) fn places(table: &DeTable<'_>, text: &str, unreadable: &[Place]) -> V
         found: Vec::new(),
     };
     search.table(table);
+    search.blocks();
     for place in unreadable {
         search.line(place);
     }
@@ -36,6 +37,11 @@ pub(super) fn masked(text: &str, places: &[Place]) -> String {
     }
     // Of a character that is hidden in part, nothing can be shown.
     String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
+}
+
+/// Whether a text is what stands in a file of keys rather than the name of one.
+pub(super) fn is_contents(text: &str) -> bool {
+    text.contains(BEGIN) || text.contains('\n') || text.trim_start().starts_with('{')
 }
 
 /// Whether a text may hold somebody's password.
@@ -66,7 +72,7 @@ impl Search<'_> {
             }
         } else if let Some(array) = value.get_ref().as_array() {
             array.iter().for_each(|item| self.value(key, item));
-        } else if is_confidential(key) {
+        } else if is_confidential(key) || value.get_ref().as_str().is_some_and(is_contents) {
             self.found.push(place);
         } else if let Some(text) = value.get_ref().as_str()
             && may_hold_password(text)
@@ -84,6 +90,15 @@ impl Search<'_> {
             Some(at) if start < at => place.start + start..place.start + at,
             Some(_) | None => place,
         });
+    }
+
+    /// PEM, wherever it stands: TOML does not take the lines of one for a text without being asked.
+    fn blocks(&mut self) {
+        for (start, _) in self.text.match_indices(BEGIN) {
+            let end = self.text[start..].find(END);
+            let end = end.map_or(self.text.len(), |end| start + end);
+            self.found.push(start..end);
+        }
     }
 
     /// The rest of a line, if there is something like a secret or a password on it.
@@ -109,6 +124,8 @@ fn is_confidential(key: &str) -> bool {
 }
 
 const CONFIDENTIAL: [&str; 3] = ["secret", "password", "passphrase"];
+const BEGIN: &str = "-----BEGIN";
+const END: &str = "-----END";
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +166,11 @@ mod tests {
             r#"keys = "https://user:Sup3rS3cret\u0040host/""#,
             r#"keys = https://user:Sup3rS3cret@host/"#,
             r#"to = "user:Sup3rS3cret@host""#,
+            "key = '''\n-----BEGIN PRIVATE KEY-----\nSup3rS3cret\n-----END PRIVATE KEY-----'''",
+            "key = \"-----BEGIN PRIVATE KEY-----\nSup3rS3cret\n-----END PRIVATE KEY-----\"",
+            "key = -----BEGIN PRIVATE KEY-----\nSup3rS3cret",
+            r#"key = "-----BEGIN PRIVATE KEY-----\nSup3rS3cret""#,
+            r#"keys = '{"kty":"oct","k":"Sup3rS3cret"}'"#,
         ] {
             let shown = drawn(line);
             let is_hidden = !shown.contains("Sup3r") && !shown.contains("cret@");

@@ -101,6 +101,16 @@ fn of_an_issuer_are_told_what_they_should_be() {
     instead(&[
         (aud, "aud = []", "at least one"),
         (aud, r#"aud = """#, "must not be empty"),
+        (
+            keys,
+            "keys = '{ \"keys\": [] }'",
+            "the name of a file is expected, not what stands in it",
+        ),
+        (
+            keys,
+            "secret = '''\n-----BEGIN X-----\n'''",
+            "issuer.main.secret: the name of a file is expected",
+        ),
         (aud, "aud = 1", "expected a string or a list of strings"),
         (
             keys,
