@@ -200,19 +200,23 @@ fn keys(check: &mut Check<'_>, table: &mut Reader<'_, '_>) -> Option<KeyMaterial
             None
         }
         (None, None) => {
-            let is_told = table.holds(is_for_fetching)
-                || table.misspells("keys")
-                || table.misspells("secret");
-            if !is_told {
-                check.problems.push(
-                    Problem::error(table.place.clone(), format!("{}: no keys", table.path))
-                        .structural()
-                        .help("add keys = \"keys/\" (a folder or file of public keys)")
-                        .help("or secret = \"secrets/NAME.key\" for HMAC"),
-                );
-            }
+            miss_keys(check, table);
             None
         }
+    }
+}
+
+/// Says that there are neither keys nor a secret, unless a key that is unknown shows what was meant.
+fn miss_keys(check: &mut Check<'_>, table: &Reader<'_, '_>) {
+    let is_told =
+        table.holds(is_for_fetching) || table.misspells("keys") || table.misspells("secret");
+    if !is_told {
+        check.problems.push(
+            Problem::error(table.place.clone(), format!("{}: no keys", table.path))
+                .structural()
+                .help("add keys = \"keys/\" (a folder or file of public keys)")
+                .help("or secret = \"secrets/NAME.key\" for HMAC"),
+        );
     }
 }
 

@@ -122,6 +122,27 @@ impl Check<'_> {
         }
     }
 
+    /// An address, and how it is written.
+    fn address<'t>(&mut self, item: &Item<'t, '_>) -> Option<(&'t str, ListenAddress)> {
+        if let Some(port) = item.value.get_ref().as_integer() {
+            let help = format!(
+                "for this port of every interface write \":{}\"",
+                port.as_str()
+            );
+            self.problems.push(item.wrong_type().help(help));
+            return None;
+        }
+        let text = item.text(self.problems)?;
+        let address = parse_address(text);
+        if address.is_none() {
+            let expected =
+                "expected \"127.0.0.1:8443\", \"[::1]:8443\" or \":443\" for every interface";
+            let problem = item.problem(format!("\"{text}\" is not an address"));
+            self.problems.push(problem.label(expected));
+        }
+        Some((text, address?))
+    }
+
     fn addresses(
         &mut self,
         item: &Item<'_, '_>,
@@ -134,22 +155,7 @@ impl Check<'_> {
                 .push(item.problem("must name at least one address"));
         }
         for item in items {
-            if let Some(port) = item.value.get_ref().as_integer() {
-                let help = format!(
-                    "for this port of every interface write \":{}\"",
-                    port.as_str()
-                );
-                self.problems.push(item.wrong_type().help(help));
-                continue;
-            }
-            let Some(text) = item.text(self.problems) else {
-                continue;
-            };
-            let Some(address) = parse_address(text) else {
-                self.problems
-                    .push(item.problem(format!("\"{text}\" is not an address")).label(
-                    "expected \"127.0.0.1:8443\", \"[::1]:8443\" or \":443\" for every interface",
-                ));
+            let Some((text, address)) = self.address(&item) else {
                 continue;
             };
             let other = taken.iter().find(|(other, _)| overlap(*other, address));

@@ -264,23 +264,32 @@ fn access(
         return None;
     }
     let audiences = audiences.map(|item| texts(check, &item));
+    let issuers = choose(check, &items, issuers);
+    Some(Access::Bearer {
+        issuers: issuers?,
+        audiences: transpose(audiences)?,
+    })
+}
+
+/// The indexes of the issuers that are named, among those that are in order.
+fn choose(
+    check: &mut Check<'_>,
+    items: &[Item<'_, '_>],
+    issuers: &[Declared],
+) -> Option<Vec<usize>> {
     let mut chosen = Vec::new();
     for item in items {
-        let index = find_issuer(check, &item, issuers)?;
+        let index = find_issuer(check, item, issuers)?;
         if chosen.contains(&index) {
             check.problems.push(item.problem("is named twice"));
             return None;
         }
         chosen.push(index);
     }
-    let chosen: Option<Vec<usize>> = chosen
+    chosen
         .into_iter()
         .map(|index| index_of_valid(issuers, index))
-        .collect();
-    Some(Access::Bearer {
-        issuers: chosen?,
-        audiences: transpose(audiences)?,
-    })
+        .collect()
 }
 
 fn who_may_pass(issuers: &[Declared]) -> String {
