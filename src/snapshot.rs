@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub trusted_proxies: TrustedProxies,
     /// Whether clients come through these alone, in connections that begin with a PROXY header.
     proxy_protocol: bool,
+    /// Whether others than this machine may ask for health and metrics.
+    pub admin_public: bool,
     /// The bounds.
     pub limits: Limits,
     /// Whether the log names the subject.
@@ -133,6 +135,7 @@ impl Snapshot {
             acceptor,
             trusted_proxies: config.listen.trusted_proxies.clone(),
             proxy_protocol: config.listen.proxy_protocol,
+            admin_public: config.listen.admin_public,
             limits: config.limits.clone(),
             log_subject: config.log.subject,
             public_port: config.listen.public_port.unwrap_or(https_port),

@@ -28,10 +28,10 @@ pub struct AdminState {
     pub live: Live,
 }
 
-/// Answers a request of `peer`, by its method and its path.
-pub fn respond<B>(request: &Request<B>, peer: IpAddr, state: &AdminState) -> Response<Full<Bytes>> {
+/// Answers a request, by its method and its path.
+pub fn respond<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
     let method = request.method();
-    if peer.to_canonical().is_loopback() && !is_named_here(request.headers().get(HOST)) {
+    if !state.live.snapshot().admin_public && !is_named_here(request.headers().get(HOST)) {
         return Answer::problem(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED).into_response(method);
     }
     let answer = match request.uri().path() {
@@ -61,13 +61,13 @@ pub fn respond<B>(request: &Request<B>, peer: IpAddr, state: &AdminState) -> Res
     response
 }
 
-/// Whether a client on this machine has asked for this machine. A page in a browser here, whose
+/// Whether it is this machine that was asked for. A page in a browser here, whose
 /// name its owner has led to this address, asks for its own.
 fn is_named_here(host: Option<&HeaderValue>) -> bool {
     let Some(host) = host else { return true };
     let authority = || host.to_str().ok()?.parse::<Authority>().ok();
     authority().is_some_and(|authority| {
-        let name = authority.host().to_ascii_lowercase();
+        let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
         let address = name.trim_start_matches('[').trim_end_matches(']');
         name == "localhost" || name.ends_with(".localhost") || address.parse::<IpAddr>().is_ok()
     })
@@ -155,7 +155,7 @@ jotgate
 /contents what is in force, for jotgate check --against
 ";
 const NOT_FOUND: &str = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"GET / lists what there is"}"#;
-const MISDIRECTED: &str = r#"{"type":"about:blank","title":"Misdirected Request","status":421,"detail":"from this machine, ask by address or as localhost"}"#;
+const MISDIRECTED: &str = r#"{"type":"about:blank","title":"Misdirected Request","status":421,"detail":"ask by address or as localhost; for other names, [listen] admin_public"}"#;
 const METHOD_NOT_ALLOWED: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"everything here is read with GET or HEAD"}"#;
 /// The media type of what [`Metrics::encode`] writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -168,25 +168,29 @@ mod tests {
     use crate::observe::{DurationsOf, RouteNames};
     use crate::snapshot::Snapshot;
 
-    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
     #[test]
     fn a_page_of_somebody_elses_reads_nothing_here() {
         let state = state();
-        let elsewhere = IpAddr::from([192, 0, 2, 7]);
-        for (host, peer, status) in [
-            ("localhost", LOOPBACK, 200),
-            ("LocalHost:9901", LOOPBACK, 200),
-            ("127.0.0.1:9901", LOOPBACK, 200),
-            ("[::1]:9901", LOOPBACK, 200),
-            ("evil.test:9901", LOOPBACK, 421),
-            ("localhost.evil.test", LOOPBACK, 421),
-            ("", LOOPBACK, 421),
-            ("gateway.test:9901", elsewhere, 200),
+        let mut public = Snapshot::of_nothing();
+        public.admin_public = true;
+        let public = AdminState {
+            live: Live::new(Arc::new(public)),
+            ..state.clone()
+        };
+        for (host, status) in [
+            ("localhost", 200),
+            ("LocalHost.:9901", 200),
+            ("127.0.0.1:9901", 200),
+            ("[::1]:9901", 200),
+            ("evil.test:9901", 421),
+            ("localhost.evil.test", 421),
+            ("", 421),
         ] {
-            let request = Request::get("/contents").header(HOST, host).body(());
-            let response = respond(&request.unwrap(), peer, &state);
-            assert_eq!(response.status(), status, "{host}");
+            for (state, status) in [(&state, status), (&public, 200)] {
+                let request = Request::get("/contents").header(HOST, host).body(());
+                let response = respond(&request.unwrap(), state);
+                assert_eq!(response.status(), status, "{host}");
+            }
         }
     }
 
@@ -209,7 +213,7 @@ mod tests {
             .uri(path)
             .body(())
             .unwrap();
-        let (head, body) = respond(&request, LOOPBACK, state).into_parts();
+        let (head, body) = respond(&request, state).into_parts();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -285,7 +289,7 @@ mod tests {
     #[test]
     fn only_the_exact_paths_exist() {
         for path in [
-            "",
+            "/nothing",
             "*",
             "/livez/",
             "//metrics",

@@ -18,6 +18,7 @@ impl Check<'_> {
             https: Vec::new(),
             http: Vec::new(),
             admin: Vec::new(),
+            admin_public: false,
             public_port: None,
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,
@@ -43,13 +44,12 @@ impl Check<'_> {
         if let Some(item) = table.take("http") {
             listen.http = self.addresses(&item, &mut taken);
         }
-        let is_public_allowed = table
-            .take("admin_public")
-            .and_then(|item| item.truth(self.problems))
-            == Some(true);
+        if let Some(item) = table.take("admin_public") {
+            listen.admin_public = item.truth(self.problems) == Some(true);
+        }
         if let Some(item) = table.take("admin") {
             listen.admin = self.addresses(&item, &mut taken);
-            if !is_public_allowed && listen.admin.iter().any(|address| !is_private(*address)) {
+            if !listen.admin_public && listen.admin.iter().any(|address| !is_private(*address)) {
                 self.problems.push(
                     item.problem("health and metrics would be on a public address")
                         .help("listen on 127.0.0.1 or [::1], or say admin_public = true"),

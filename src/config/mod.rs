@@ -108,6 +108,8 @@ pub struct Listen {
     pub http: Vec<ListenAddress>,
     /// Where the operator asks for health and metrics.
     pub admin: Vec<ListenAddress>,
+    /// Whether others than this machine may do that, by whatever name it has for them.
+    pub admin_public: bool,
     /// The port that clients see, for redirects; by default that of the first `https`.
     pub public_port: Option<u16>,
     /// Whose word about clients is believed.

@@ -94,9 +94,7 @@ fn check_parameters(
     let path = path.map_err(|_no_path| ambiguous())?;
     match snapshot.routes.find(head.host(), &path, head.method()) {
         Lookup::Found(other) if std::ptr::eq(other, route) => Ok(()),
-        // Then the route's own pattern has a `;`.
-        Lookup::NoRoute => Ok(()),
-        Lookup::Found(_) | Lookup::MethodNotAllowed { .. } => Err(ambiguous()),
+        Lookup::Found(_) | Lookup::NoRoute | Lookup::MethodNotAllowed { .. } => Err(ambiguous()),
     }
 }
 

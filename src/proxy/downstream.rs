@@ -62,7 +62,8 @@ pub struct Downstream {
     /// How many requests ended so. What their clients had sent already is still on its way
     /// (HTTP/2).
     pub abandoned: Cell<u64>,
-    /// How many requests their client took back before there was an answer.
+    /// How many requests their client took back before they were answered whole; none of a proxy
+    /// that is trusted, which has many clients.
     pub taken_back: Cell<u64>,
     /// How many bytes of their bodies were thrown away (HTTP/2).
     pub discarded: Cell<u64>,
@@ -169,9 +170,11 @@ impl Downstream {
         Running(self.clone())
     }
 
-    /// Notes that a client took a request back before there was an answer.
-    pub(super) fn took_back(&self) {
-        self.taken_back.set(self.taken_back.get() + 1);
+    /// Notes that a client took a request back.
+    pub(super) fn took_back(&self, trusted: &TrustedProxies) {
+        if self.believed(trusted).is_none() {
+            self.taken_back.set(self.taken_back.get() + 1);
+        }
     }
 
     /// Notes that so much of a body was thrown away.

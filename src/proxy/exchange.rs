@@ -289,12 +289,12 @@ impl Drop for Exchange {
             if self.event.reason == CLIENT_CLOSED && self.is_broken() {
                 self.event.status = CLIENT_CLOSED_REQUEST;
             }
-            if self.event.status == CLIENT_CLOSED_REQUEST {
-                match self.event.reason {
-                    DRAINED => self.event.status = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
-                    CLIENT_CLOSED => self.downstream.took_back(),
-                    _ => {}
-                }
+            if self.event.reason == CLIENT_CLOSED {
+                let snapshot = self.worker.snapshot();
+                self.downstream.took_back(&snapshot.trusted_proxies);
+            }
+            if self.event.reason == DRAINED && self.event.status == CLIENT_CLOSED_REQUEST {
+                self.event.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
             }
         }
         self.downstream.ended(self.request_finished());

@@ -1,8 +1,6 @@
 //! A permit becomes a request upstream, and what comes back becomes an answer.
 
 use std::cell::Cell;
-use std::error::Error as _;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -279,19 +277,7 @@ fn blame(progress: &Progress, error: &SendError) -> Rejection {
         (_, SendError::Unreachable(ConnectError::TimedOut | ConnectError::Refused(_))) => {
             Rejection::UpstreamUnreachable
         }
-        (_, SendError::Broken(error)) if is_tls(error) => Rejection::UpstreamTls,
+        (_, SendError::Broken(_)) if error.is_about_tls() => Rejection::UpstreamTls,
         (_, SendError::Broken(_)) => Rejection::UpstreamBroken,
     }
-}
-
-/// Whether the upstream would have none of our TLS: TLS 1.3 hears of that after the handshake only.
-fn is_tls(error: &hyper::Error) -> bool {
-    let cause = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<io::Error>());
-    let cause = cause.and_then(io::Error::get_ref);
-    matches!(
-        cause.and_then(|cause| cause.downcast_ref()),
-        Some(rustls::Error::AlertReceived(_))
-    )
 }

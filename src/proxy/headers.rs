@@ -227,12 +227,9 @@ pub(super) fn one_hop_less(headers: &mut HeaderMap) {
 }
 
 fn hops_left(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::MAX_FORWARDS)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    let hops = headers.get(header::MAX_FORWARDS)?.to_str().ok()?;
+    let are_digits = hops.bytes().all(|byte| byte.is_ascii_digit());
+    hops.parse().ok().filter(|_| are_digits)
 }
 
 /// Whether a field is one that only we may write.

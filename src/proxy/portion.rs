@@ -9,7 +9,7 @@
 //! reads do not keep back those which somebody does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
@@ -68,8 +68,8 @@ pub(super) struct Backlog(Arc<Unwritten>);
 #[derive(Debug, Default)]
 struct Unwritten {
     bytes: AtomicUsize,
-    /// Whether some has been written since that was asked.
-    moves: AtomicBool,
+    /// What has been written since that was asked.
+    written: AtomicUsize,
     waker: AtomicWaker,
     /// Shared with other bodies; without one, it is this body's alone.
     allowance: Option<Allowance>,
@@ -98,9 +98,13 @@ impl Backlog {
         }
     }
 
-    /// Whether some has been written since this was asked last.
+    /// Whether more than a very little has been written since this was so last.
     pub(super) fn has_moved(&self) -> bool {
-        self.0.moves.swap(false, Ordering::Relaxed)
+        let has_moved = self.0.written.load(Ordering::Relaxed) >= LITTLE_BYTES;
+        if has_moved {
+            self.0.written.store(0, Ordering::Relaxed);
+        }
+        has_moved
     }
 
     fn has_room(&self) -> bool {
@@ -205,7 +209,7 @@ impl Buf for Portion {
     fn advance(&mut self, count: usize) {
         self.data.advance(count);
         if let Some(held) = &self.held {
-            held.backlog.moves.store(true, Ordering::Relaxed);
+            held.backlog.written.fetch_add(count, Ordering::Relaxed);
         }
     }
 }
@@ -223,7 +227,8 @@ impl Drop for Held {
 /// From so many bytes on, no more is handed over of a body that shares with none.
 const MOST_BYTES: usize = 32 * 1024;
 
-/// What a body may hand over even if others hold all there is, as long as it holds nothing itself.
+/// What a body may hand over even if others hold all there is, as long as it holds nothing itself;
+/// and of a large portion, what has to be taken now and then.
 const LITTLE_BYTES: usize = 1024;
 
 /// As many answers as a client usually waits for at once.

@@ -123,12 +123,12 @@ fn tokens<'h>(
         .filter(|token| !token.is_empty())
 }
 
-/// Whether this is a name of HTTP, or as good as one.
+/// Whether this is a name of HTTP in any version, or of what HTTP would go on in (RFC 2817).
 fn is_http(protocol: &str) -> bool {
-    let name = protocol.split('/').next().unwrap_or(protocol);
-    ["http", "h2", "h2c", "h3"]
-        .iter()
-        .any(|http| is(name, http))
+    ["http", "h2", "h3", "tls"].iter().any(|name| {
+        let start = protocol.get(..name.len());
+        start.is_some_and(|start| is(start, name))
+    })
 }
 
 /// Protocol names know no case (RFC 9110 §7.8).

@@ -55,7 +55,7 @@ impl Answer {
             Self::Forward(worker) => Request::Forward(Arrival::note(request, downstream, worker)),
             Self::Redirect(worker) => Request::Redirect(Arrival::note(request, downstream, worker)),
             Self::Admin(state) => {
-                let mut answer = admin::respond(&request, downstream.peer.ip(), state);
+                let mut answer = admin::respond(&request, state);
                 downstream.in_flight.pass();
                 let is_read = request.body().is_end_stream();
                 downstream.ended(is_read);

@@ -1,7 +1,8 @@
 //! Where a chunked body may end, seen in the bytes as they come.
 //!
 //! Only hyper finds its end, but the head that follows has to be seen from its first byte on. Both
-//! end with an empty line, and the last chunk's line begins with a zero: other empty lines are text.
+//! end with an empty line, and so may much in between, as trailer fields are read leniently. But the
+//! last chunk's line begins with a zero, so empty lines before the first of those are text.
 
 use super::head_lines::{HeadLines, LineEnds};
 
@@ -10,8 +11,8 @@ use super::head_lines::{HeadLines, LineEnds};
 pub(super) struct Chunks {
     /// Of the lines since the last empty one.
     lines: HeadLines,
-    /// Whether the body may have ended by then, so that these are lines of a head.
-    may_be_over: bool,
+    /// Whether the last chunk may have come, so that each empty line may be the end.
+    may_be_last: bool,
     /// How the lines before that one ended.
     ended: Option<LineEnds>,
 }
@@ -22,10 +23,9 @@ impl Chunks {
         let mut seen = 0;
         while let Some((length, ends)) = self.lines.see(&bytes[seen..]) {
             seen += length;
-            let ends_something = self.may_be_over || self.lines.has_zero();
-            self.may_be_over = self.lines.has_zero();
+            self.may_be_last |= self.lines.has_zero();
             (self.lines, self.ended) = (HeadLines::default(), Some(ends));
-            if ends_something {
+            if self.may_be_last {
                 return seen;
             }
         }
@@ -67,10 +67,11 @@ mod tests {
         #[test]
         fn the_end_and_the_head_behind_it_are_seen_however_the_bytes_are_cut(
             chunks in prop::collection::vec("[\r\n0a]{1,12}", 0..5),
+            trailers in "(a: b\r\n|a: b\n\nx: y\r\n){0,3}",
             cuts in prop::collection::vec(1_usize..9, 200),
         ) {
             let coded = chunks.iter().map(|data| format!("{:x}\r\n{data}\r\n", data.len()));
-            let body = coded.collect::<String>() + "0\r\n\r\n";
+            let body = coded.collect::<String>() + "0\r\n" + &trailers + "\r\n";
             let all = body.clone() + "GET / HTTP/1.1\r\n\r\n";
             let (mut seen, mut ends, mut chunks) = (0, Vec::new(), Chunks::default());
             for cut in cuts {

@@ -303,7 +303,7 @@ async fn park<S: AsyncRead + Unpin>(
 /// Closes in the order of RFC 9112 §9.6: our side first, then what the client still sends is read
 /// and thrown away for a moment. Closing at once would reset the connection and could destroy the
 /// answer before the client has read it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_word: &[u8]) {
+pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, last_word: &[u8]) {
     let _ = timeout(LINGER, async {
         stream.write_all(last_word).await?;
         stream.shutdown().await?;

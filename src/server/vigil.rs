@@ -29,6 +29,8 @@ pub(super) struct Vigil {
     parked: Option<Parked>,
     /// When, and how many requests there had been by then.
     said_goodbye: Option<(Instant, u64)>,
+    /// Since when requests that were taken back are counted, and how many there had been by then.
+    taken_back: (Instant, u64),
     check: Pin<Box<Sleep>>,
     draining: Pin<Box<dyn Future<Output = ()>>>,
 }
@@ -59,6 +61,7 @@ impl Vigil {
             quiet_from: 0,
             parked: None,
             said_goodbye: None,
+            taken_back: (Instant::now(), 0),
             check: Box::pin(sleep(manner.deadlines.header)),
             draining: Box::pin(drain(manner.phase.clone())),
         }
@@ -76,7 +79,11 @@ impl Vigil {
         }
         if self.takes_too_much_back() {
             debug!(peer = %self.downstream.peer, "a flood of requests that were taken back");
-            return Verdict::Close;
+            // What it has not taken back comes to its end, unless it goes on.
+            return match self.said_goodbye {
+                None => self.say_goodbye(),
+                Some(_) => Verdict::Close,
+            };
         }
         let has_to_go = self
             .parked
@@ -196,11 +203,16 @@ impl Vigil {
         self.activity.bytes() - self.quiet_from > MAX_BYTES_WITHOUT_STREAM + expected
     }
 
-    /// Streams that are reset before their answers cost the client nothing, and the upstream a
-    /// connection each. h2 counts only those that come in one burst.
-    fn takes_too_much_back(&self) -> bool {
-        let taken_back = self.downstream.taken_back.get();
-        taken_back > MANY_TAKEN_BACK && 2 * taken_back > self.downstream.in_flight.total()
+    /// A stream that is reset costs the client nothing, and the upstream a connection. h2 counts
+    /// only those that come in one burst.
+    fn takes_too_much_back(&mut self) -> bool {
+        let (now, all) = (self.downstream.now.get(), self.downstream.taken_back.get());
+        let (since, before) = self.taken_back;
+        let is_too_much = all - before > MANY_TAKEN_BACK;
+        if is_too_much || now >= since + TAKEN_BACK_WITHIN {
+            self.taken_back = (now, all);
+        }
+        is_too_much
     }
 }
 
@@ -212,8 +224,9 @@ async fn drain(mut phase: PhaseWatch) {
 /// an honest one has reason to. A refused head counts, too.
 const MAX_BYTES_WITHOUT_STREAM: u64 = 128 * 1024;
 
-/// As many requests as an honest client takes back on one connection, unless most are answered.
+/// More requests than an honest client takes back on one connection in this time.
 const MANY_TAKEN_BACK: u64 = 500;
+const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a peer may take to go after GOAWAY when it has nothing left to do.
 const GOODBYE: Duration = Duration::from_secs(5);

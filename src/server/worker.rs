@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -283,7 +282,7 @@ impl Gate {
 /// Does a handshake, unless what comes is plain HTTP: that is told so, in its own words.
 async fn shake_hands(
     acceptor: &Acceptor,
-    mut stream: TcpStream,
+    stream: TcpStream,
     within: Duration,
 ) -> Result<Established<Socket<TcpStream>>, HandshakeError> {
     let deadline = Instant::now() + within;
@@ -294,8 +293,7 @@ async fn shake_hands(
         .map_err(HandshakeError::Broken)?;
     // Methods are in capitals, and no record of TLS begins with one.
     if first[0].is_ascii_uppercase() {
-        // Whether it arrives or not, that was all there is to say.
-        let _ = stream.write_all(NOT_HTTP).await;
+        http1::linger(stream, NOT_HTTP).await;
         return Err(HandshakeError::PlainHttp);
     }
     let left = deadline.duration_since(Instant::now());

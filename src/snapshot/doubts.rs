@@ -13,14 +13,18 @@ pub(super) fn warn_of(
     peers: &str,
     problems: &mut Problems,
 ) {
-    let path = pair.cert.value.display();
-    let fault = certificate
-        .validity
-        .fault_at(Clock::system().numeric_date())
-        .map(|fault| (&pair.cert, format!("{path}: {fault}; {peers} refuse it")));
+    let (path, now) = (pair.cert.value.display(), Clock::system().numeric_date());
+    let of_leaf = certificate.validity.fault_at(now);
+    let of_leaf = of_leaf.map(|fault| format!("{path}: {fault}; {peers} refuse it"));
+    let of_chain = certificate.authorities.and_then(|all| all.fault_at(now));
+    // They may know another way to an authority that they believe.
+    let of_chain =
+        of_chain.map(|fault| format!("{path}: an authority in it: {fault}; {peers} may refuse it"));
+    let faults = of_leaf.into_iter().chain(of_chain);
+    let faults = faults.map(|fault| (&pair.cert, fault));
     let exposure =
         exposure::of(&pair.key.value, "private key").map(|exposure| (&pair.key, exposure));
-    for (located, doubt) in fault.into_iter().chain(exposure) {
+    for (located, doubt) in faults.chain(exposure) {
         let doubt = Problem::warning(located.place.clone(), doubt);
         if !problems.iter().any(|known| *known == doubt) {
             problems.push(doubt);

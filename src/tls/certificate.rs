@@ -31,6 +31,8 @@ pub struct Certificate {
     common_name: Option<String>,
     /// When the leaf is valid.
     pub validity: Validity,
+    /// When all authorities of the chain are, if there are any beside a root.
+    pub authorities: Option<Validity>,
     /// The SHA-256 of the chain and of the public half of the key, which is the leaf's.
     pub digest: [u8; 32],
 }
@@ -122,7 +124,7 @@ impl Certificate {
             .ok_or_else(|| malformed(cert, no_certificate(&text)))?;
         let signing_key =
             load_key(key, provider).map_err(|error| CertificateError::Key(Box::new(error)))?;
-        let validity = validity(&chain)
+        let authorities = authorities(&chain)
             .map_err(|_| malformed(cert, "one of its blocks is not an X.509 certificate"))?;
         let digest = crypto::sha256(
             &chain
@@ -153,7 +155,8 @@ impl Certificate {
             path: cert.into(),
             names: names(&leaf),
             common_name: common_name(&leaf),
-            validity,
+            validity: of(&leaf),
+            authorities,
             digest,
         })
     }
@@ -307,26 +310,35 @@ fn common_name(leaf: &X509Certificate<'_>) -> Option<String> {
     name.as_str().ok().map(str::to_owned)
 }
 
-/// When all of the chain is good: an authority that has expired is refused as the leaf is. A root
-/// is not looked at, as nobody does.
-pub(crate) fn validity(chain: &[CertificateDer<'_>]) -> Result<Validity, nom::Err<X509Error>> {
-    // Before 1970 is as good as 1970.
-    let date = |at: ASN1Time| NumericDate::from_seconds(at.timestamp().try_into().unwrap_or(0));
-    let mut whole = Validity {
-        begins: NumericDate::from_seconds(0),
-        ends: NumericDate::from_seconds(u64::MAX),
-    };
-    for certificate in chain {
+/// When a certificate is good.
+pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Result<Validity, nom::Err<X509Error>> {
+    X509Certificate::from_der(certificate).map(|(_, certificate)| of(&certificate))
+}
+
+/// When all authorities of a chain are good, but for a root, at which nobody looks.
+fn authorities(chain: &[CertificateDer<'_>]) -> Result<Option<Validity>, nom::Err<X509Error>> {
+    let mut whole: Option<Validity> = None;
+    for certificate in chain.iter().skip(1) {
         let (_, certificate) = X509Certificate::from_der(certificate)?;
-        let is_root = certificate.is_ca() && certificate.subject() == certificate.issuer();
-        if is_root && chain.len() > 1 {
-            continue;
+        if certificate.subject() != certificate.issuer() {
+            let own = of(&certificate);
+            let all = whole.unwrap_or(own);
+            whole = Some(Validity {
+                begins: all.begins.max(own.begins),
+                ends: all.ends.min(own.ends),
+            });
         }
-        let own = certificate.validity();
-        whole.begins = whole.begins.max(date(own.not_before));
-        whole.ends = whole.ends.min(date(own.not_after));
     }
     Ok(whole)
+}
+
+fn of(certificate: &X509Certificate<'_>) -> Validity {
+    // Before 1970 is as good as 1970.
+    let date = |at: ASN1Time| NumericDate::from_seconds(at.timestamp().try_into().unwrap_or(0));
+    Validity {
+        begins: date(certificate.validity().not_before),
+        ends: date(certificate.validity().not_after),
+    }
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

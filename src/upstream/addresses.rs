@@ -1,7 +1,7 @@
 //! Which of a target's addresses is connected to next, as one worker sees it.
 //!
-//! All of them in turn, of all workers together, so that none is left out; those that just failed come last, so that one
-//! dead address costs one request its patience and not every second one.
+//! All of them in turn, of all workers together, so that none is left out; those that just failed
+//! come last, so that one dead address costs one request its patience and not every second one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

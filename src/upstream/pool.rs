@@ -67,6 +67,18 @@ pub enum SendError {
     Broken(#[source] hyper::Error),
 }
 
+impl SendError {
+    /// Whether the upstream would have none of our TLS: of TLS 1.3 that is heard after the
+    /// handshake only.
+    pub fn is_about_tls(&self) -> bool {
+        match self {
+            Self::Broken(error) => super::tls::is_alert(error),
+            Self::Unreachable(error) => matches!(error, ConnectError::Tls(_)),
+            Self::Overloaded => false,
+        }
+    }
+}
+
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {

@@ -3,6 +3,7 @@
 mod authorities;
 mod verifier;
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -197,6 +198,14 @@ impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls").finish_non_exhaustive()
     }
+}
+
+/// Whether the other side has ended the connection with an alert (RFC 8446 §6.2).
+pub(super) fn is_alert(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    let cause = cause.and_then(io::Error::get_ref);
+    let cause = cause.and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::AlertReceived(_)))
 }
 
 fn hex(digest: &[u8; 32]) -> String {

@@ -432,6 +432,24 @@ async fn t104_a_bare_line_feed_is_seen_behind_a_chunked_body_too() {
 }
 
 #[tokio::test]
+async fn t104_a_bare_line_feed_is_seen_behind_trailers_with_empty_lines_too() {
+    let (upstream, gateway) = start().await;
+    let mut client = gateway.h1().await;
+    client
+        .send(
+            "POST /public/1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\nA: b\n\nX: y\r\n\r\n\
+             GET /public/2 HTTP/1.1\nHost: localhost\n\n\
+             GET /public/3 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(client.answer().await.status, 400);
+    assert!(client.is_closed().await);
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test]
 async fn t104_a_head_begun_behind_a_chunked_body_is_seen_from_its_first_byte() {
     let (upstream, gateway) = start().await;
     let mut client = gateway.h1().await;

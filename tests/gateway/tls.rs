@@ -790,7 +790,7 @@ async fn t127_an_expired_certificate_loads_and_is_shown() {
 }
 
 #[test]
-fn t127_a_chain_is_good_for_as_long_as_all_of_it() {
+fn t127_an_authority_that_has_expired_is_worth_a_warning() {
     let authority = Authority::new();
     let (leaf, key) = authority.leaf_until(&["localhost"], 2100);
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -802,18 +802,22 @@ fn t127_a_chain_is_good_for_as_long_as_all_of_it() {
     let (between, _) = authority.sign(params);
     let root = authority.pem();
     for (chain, ends) in [
-        (format!("{leaf}{root}"), 4_102_444_800),
-        (format!("{leaf}{between}{root}"), 1_609_459_200),
+        (format!("{leaf}{root}"), None),
+        (format!("{leaf}{between}{root}"), Some(1_609_459_200)),
     ] {
         let start = unused()
             .file("certs/tls.crt", chain)
             .file("certs/tls.key", format!("not ENCRYPTED\n{key}"));
         let loaded = run::load(&start.write()).unwrap();
-        let certificates = loaded.snapshot.certificates.iter();
-        let validity: Vec<_> = certificates
-            .map(|one| one.validity.ends.seconds())
-            .collect();
-        assert_eq!(validity, [ends]);
+        let certificate = loaded.snapshot.certificates.iter().next().unwrap();
+        assert_eq!(certificate.validity.ends.seconds(), 4_102_444_800);
+        let authorities = certificate.authorities.map(|all| all.ends.seconds());
+        assert_eq!(authorities, ends);
+        let warnings = loaded.problems.render(&loaded.file.source, false);
+        assert_eq!(
+            warnings.contains("an authority in it: EXPIRED on 2021-01-01"),
+            ends.is_some()
+        );
     }
 }
 

@@ -474,7 +474,7 @@ async fn any_protocol_passes_byte_for_byte_and_half_closed() {
     client
         .send(
             "GET /open/x HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\n\
-             Upgrade: first/1, h2c, HTTP/2.0\r\nUpgrade: second, H2, h3\r\n\r\n",
+             Upgrade: first/1, h2c, HTTP/2.0\r\nUpgrade: second, H2, h3, TLS/1.0\r\n\r\n",
         )
         .await;
     let answer = client.head_answer().await;

@@ -51,8 +51,7 @@ fn verify_named(
     now: UnixTime,
 ) -> Result<ServerCertVerified, Error> {
     verify_server_name(&ParsedCertificate::try_from(certificate)?, host)?;
-    let validity = tls::validity(std::slice::from_ref(certificate));
-    let validity = validity.map_err(|_| CertificateError::BadEncoding)?;
+    let validity = tls::validity(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let now = NumericDate::from_seconds(now.as_secs());
     if now < validity.begins {
         Err(CertificateError::NotValidYet.into())
