@@ -197,7 +197,8 @@ impl Gate {
     /// Resolves when the drain has gone on for as long as an idle connection may.
     async fn drained(&self, phase: &mut PhaseWatch) {
         phase.reached(Phase::Draining).await;
-        sleep(self.view.now().drain_idle).await;
+        let idle = self.view.now().drain_idle;
+        sleep(idle).await;
     }
 
     async fn plain(&self, stream: TcpStream, peer: Peer) {
